@@ -44,10 +44,12 @@ class PoolConfig:
     """What ``Scheduler`` takes."""
     endpoints: list[dict[str, Any]]
     """What ``Endpoint`` takes, one for each."""
+    balancing: dict[str, Any] | None
+    """How requests are balanced over the clusters that export the pool."""
 
 
 class Configuration:
-    """The configuration of a gateway, from YAML or JSON.
+    """The configuration of a gateway, from YAML or JSON: an own file, Kubernetes kinds, or both.
 
     ``name`` appears in messages. Invalid files raise ``ValueError`` with one line for each problem.
     """
@@ -64,7 +66,7 @@ class Configuration:
 
     @property
     def ignored(self) -> list[str]:
-        """What the file says and the gateway has no use for."""
+        """What the file has and the gateway has no use for."""
         ignored: list[str] = self._machine.call("ignored")
         return ignored
 
@@ -73,6 +75,12 @@ class Configuration:
         """API keys, quotas and rate limits; ``None`` lets all requests pass."""
         gates: dict[str, Any] | None = self._machine.call("gates")
         return gates
+
+    @property
+    def signals(self) -> dict[str, list[str]]:
+        """The engines' metrics by the name of their signal."""
+        signals: dict[str, list[str]] = self._machine.call("signals")
+        return signals
 
     def pool(self, name: str) -> PoolConfig:
         """The pool of this name. Raises ``KeyError`` if there is none."""

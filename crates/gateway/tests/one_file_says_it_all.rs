@@ -84,7 +84,10 @@ fn differences_have_their_paths() {
 fn problems_have_place_path_and_what_is_accepted() {
     for (text, message) in [
         ("", "gateway.yaml: is empty; a file has at least one field, such as `endpoints`"),
-        ("a: 1\n---\nb: 2", "gateway.yaml:3:1: must be one document"),
+        (
+            "a: 1\n---\nb: 2",
+            "gateway.yaml:3:1: must be one document; only Kubernetes kinds may have several",
+        ),
         (
             "pools:\n- name: a\n  fallback: b\n",
             "gateway.yaml:3:13: pools[0].fallback: must be 'a', got \"b\"",
@@ -115,5 +118,55 @@ fn problems_have_place_path_and_what_is_accepted() {
     ] {
         let found = problems(text);
         assert!(found.contains(&message.to_owned()), "{text}\n{found:#?}");
+    }
+}
+
+/// Pieces of files, which a test joins in any order.
+const PIECES: [&str; 28] = [
+    "apiVersion: llm-d.ai/v1alpha1\n",
+    "apiVersion: gateway.networking.k8s.io/v1\n",
+    "kind: EndpointPickerConfig\n",
+    "kind: HTTPRoute\n",
+    "kind: InferencePool\n",
+    "metadata: {name: a}\n",
+    "plugins: [{type: queue-scorer}, {type: \"max-score-picker\"}]\n",
+    "plugins:\n- type: priority-holdback-policy\n  parameters: 3\n",
+    "schedulingProfiles: [{name: x, plugins: [{pluginRef: queue-scorer, weight: 1e308}]}]\n",
+    "featureGates: [flowControl]\n",
+    "flowControl: {maxBytes: 9e99, defaultRequestTTL: 99999999h}\n",
+    "saturationDetector: {pluginRef: utilization-detector}\n",
+    "spec: {rules: [{backendRefs: [{kind: InferencePool, name: a}], matches: [{}]}]}\n",
+    "spec: {selector: {matchLabels: {}}, targetPorts: [{number: 1}]}\n",
+    "spec:\n",
+    "---\n",
+    "...\n",
+    "pools: [{name: a}]\n",
+    "endpoints: [a, b]\n",
+    "scheduler: {profile: {scorers: []}}\n",
+    "pin: {header: x}\n",
+    "- [{\n",
+    "? &a *b\n",
+    "\t: !!x |\n",
+    "'\u{0}\u{feff}é\n",
+    "rules: [{name: \"\\u0000\"}]\n",
+    "signals: {a: [b]}\n",
+    "balancing: {max_in_flight_per_endpoint: 0}\n",
+];
+
+proptest::proptest! {
+    #[test]
+    fn any_text_is_read_or_refused(text in ".{0,200}") {
+        let _ = config::read("any.yaml", &text);
+    }
+
+    #[test]
+    fn any_pieces_are_read_and_printed_or_refused(
+        pieces in proptest::collection::vec(proptest::sample::select(&PIECES[..]), 0..12),
+    ) {
+        if let Ok(loaded) = config::read("any.yaml", &pieces.concat()) {
+            let printed = loaded.configuration.to_yaml();
+            let again = config::read("printed.yaml", &printed).expect("as it was printed");
+            proptest::prop_assert_eq!(again.configuration.diff(&loaded.configuration), []);
+        }
     }
 }

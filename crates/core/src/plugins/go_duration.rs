@@ -4,8 +4,16 @@ use alloc::format;
 use alloc::string::String;
 use core::time::Duration;
 
-/// Reads a non-negative duration: one or more numbers with units, or `0`.
-fn parse(text: &str) -> Option<Duration> {
+/// Reads a non-negative duration as Go writes it: one or more numbers with units, or `0`.
+///
+/// ```
+/// use core::time::Duration;
+/// use slotwise::plugins::parse_go_duration;
+///
+/// assert_eq!(parse_go_duration("1m30s"), Some(Duration::from_secs(90)));
+/// assert_eq!(parse_go_duration("90"), None);
+/// ```
+pub fn parse_go_duration(text: &str) -> Option<Duration> {
     let mut rest = text.strip_prefix('+').unwrap_or(text);
     if rest == "0" {
         return Some(Duration::ZERO);
@@ -94,7 +102,7 @@ pub(super) mod as_text {
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Duration, E> {
-                super::parse(text)
+                super::parse_go_duration(text)
                     .ok_or_else(|| E::invalid_value(serde::de::Unexpected::Str(text), &self))
             }
 
@@ -135,10 +143,10 @@ mod tests {
             ("0", 0),
             ("0s", 0),
         ] {
-            assert_eq!(parse(text), Some(Duration::from_nanos(nanos)), "{text:?}");
+            assert_eq!(parse_go_duration(text), Some(Duration::from_nanos(nanos)), "{text:?}");
         }
         for text in ["", "5", "s", "-1s", ".s", "1.2.3s", "1d", "1 s", "1s ", "9999999999999h"] {
-            assert_eq!(parse(text), None, "{text:?}");
+            assert_eq!(parse_go_duration(text), None, "{text:?}");
         }
     }
 
@@ -146,7 +154,7 @@ mod tests {
     fn durations_survive_as_text() {
         for nanos in [0, 1, 1_500, 200_000_000, 90_000_000_000, 1_234_567_891] {
             let duration = Duration::from_nanos(nanos);
-            assert_eq!(parse(&format(duration)), Some(duration));
+            assert_eq!(parse_go_duration(&format(duration)), Some(duration));
         }
     }
 }

@@ -73,6 +73,8 @@ pub use filters::{
     TopologyAffinityFilter, TtftSource, UtilizationCondition, UtilizationDetectorFilter,
     UtilizationFilter, UtilizationMetric,
 };
+#[cfg(feature = "serde")]
+pub use go_duration::parse_go_duration;
 pub use handlers::{
     DataParallelProfileHandler, DisaggDeciders, DisaggProfileHandler, DisaggProfiles,
     HandlerPlugin, HeaderProfileHandler, PdProfileHandler, SingleProfileHandler, StageOrder,

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use slotwise::{Config, Endpoint, Scheduler};
 
+use super::balancing::{Balancing, Signals};
 use super::problem::Problem;
 use crate::gates::{Gates, GatesConfig};
 use crate::routing::{Routing, RoutingConfig};
@@ -43,6 +44,8 @@ pub struct Configuration {
     pub pools: BTreeMap<String, PoolConfig>,
     /// API keys, quotas and rate limits; `None` lets all requests pass.
     pub gates: Option<GatesConfig>,
+    /// The engines' metrics by the name of their signal, for [`Balancing::metrics`].
+    pub signals: Signals,
 }
 
 /// A pool: its scheduler and its endpoints.
@@ -53,6 +56,9 @@ pub struct PoolConfig {
     pub scheduler: Config,
     /// Its first endpoints; discovery may add others.
     pub endpoints: Vec<Endpoint>,
+    /// How requests are balanced over the clusters that export the pool; `None` leaves it to the
+    /// schedulers.
+    pub balancing: Option<Balancing>,
 }
 
 impl Configuration {
@@ -62,6 +68,16 @@ impl Configuration {
             self.routing.pool(name);
         }
         self.pools.entry(name.to_owned()).or_default()
+    }
+
+    /// Applies limits of pools to those of their endpoints that have none.
+    pub(super) fn apply_limits(&mut self) {
+        for pool in self.pools.values_mut() {
+            let limit = pool.balancing.as_ref().and_then(|it| it.max_in_flight_per_endpoint);
+            for endpoint in &mut pool.endpoints {
+                endpoint.max_in_flight = endpoint.max_in_flight.or(limit);
+            }
+        }
     }
 
     /// The first invalid field of each part; paths are those of the own file.
@@ -83,6 +99,9 @@ impl Configuration {
 }
 
 fn check_pool(pool: &PoolConfig) -> Option<Problem> {
+    if let Some(Err(problem)) = pool.balancing.as_ref().map(Balancing::check) {
+        return Some(problem.in_field("balancing"));
+    }
     let mut scheduler = match Scheduler::new(pool.scheduler.clone()) {
         Ok(scheduler) => scheduler,
         Err(error) => {

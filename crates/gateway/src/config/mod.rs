@@ -4,7 +4,10 @@
 //! |---|---|
 //! | `mod` | [`read`]: from a text to a [`Configuration`] |
 //! | `configuration` | what a file describes |
+//! | `balancing` | how a pool is balanced over clusters |
+//! | `documents` | all documents of a file as one configuration |
 //! | `own_file` | the own file |
+//! | `kinds/` | documents of Kubernetes kinds, one a file |
 //! | `print` | a configuration as text, and differences between two |
 //! | `tree` | a document as a tree with places |
 //! | `yaml` | from YAML or JSON to trees |
@@ -14,7 +17,10 @@
 //! A file is YAML or JSON. It is read strictly: an unknown field, a wrong type and a name that
 //! nothing has are errors with file, line, path and the accepted values.
 
+mod balancing;
 mod configuration;
+mod documents;
+mod kinds;
 mod own_file;
 mod print;
 mod problem;
@@ -24,12 +30,11 @@ mod yaml;
 
 use alloc::vec::Vec;
 
+pub use balancing::{Balancing, BalancingMetric, Signals};
 pub use configuration::{Configuration, PoolConfig};
 pub use print::Change;
 pub use problem::Problem;
 pub use tree::Place;
-
-use self::tree::Node;
 
 /// A configuration that was read.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -37,37 +42,20 @@ use self::tree::Node;
 pub struct Loaded {
     /// The configuration.
     pub configuration: Configuration,
-    /// What the file says and this crate has no use for, such as what only Kubernetes can do.
+    /// What the file has and this crate has no use for, such as what only Kubernetes can do.
     pub ignored: Vec<Problem>,
 }
 
-/// Reads a file. `name` appears in problems. Computes in **O(bytes)**.
+/// Reads a file: at most one own document, and any of Kubernetes kinds. `name` appears in
+/// problems. Computes in **O(bytes)**, and **O(pools)** for each reference to a pool.
 ///
 /// # Errors
 ///
 /// All problems that were found: at least one.
 pub fn read(name: &str, text: &str) -> Result<Loaded, Vec<Problem>> {
     let in_file = |problem: Problem| problem.in_file(name);
-    let documents = yaml::read(text).map_err(|problem| Vec::from([in_file(problem)]))?;
-    let [document] = &documents[..] else {
-        let message = match documents.get(1) {
-            None => Problem::new("is empty; a file has at least one field, such as `endpoints`"),
-            Some(second) => Problem::new("must be one document").at(second.place),
-        };
-        return Err(Vec::from([in_file(message)]));
-    };
-    let located = |problem: Problem| in_file(located(problem, document));
-    let configuration =
-        own_file::read(document).map_err(|problem| Vec::from([located(problem)]))?;
-    let problems = configuration.check();
-    if problems.is_empty() {
-        return Ok(Loaded { configuration, ignored: Vec::new() });
-    }
-    Err(problems.into_iter().map(located).collect())
-}
-
-/// The problem with the place of its path, or of the nearest part that the document has.
-fn located(problem: Problem, document: &Node) -> Problem {
-    let place = document.place_of(&problem.path);
-    problem.at(place)
+    let all = |problems: Vec<Problem>| problems.into_iter().map(in_file).collect::<Vec<_>>();
+    let documents = yaml::read(text).map_err(|problem| all(Vec::from([problem])))?;
+    let loaded = documents::read(&documents).map_err(all)?;
+    Ok(Loaded { ignored: all(loaded.ignored), ..loaded })
 }

@@ -19,6 +19,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use slotwise::{Config, Endpoint};
 
+use super::balancing::{Balancing, Signals};
 use super::configuration::{Configuration, PoolConfig};
 use super::problem::Problem;
 use super::reader;
@@ -40,11 +41,13 @@ pub(super) struct OwnFile {
     pin: Pin,
     seed: u64,
     gates: Option<GatesConfig>,
+    signals: Signals,
     // The only pool of a file without `pools`.
     models: Vec<String>,
     adapters: Vec<AdapterModel>,
     endpoints: Vec<FileEndpoint>,
     scheduler: Option<Config>,
+    balancing: Option<Balancing>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -56,6 +59,7 @@ struct FilePool {
     fallback: Option<String>,
     endpoints: Vec<FileEndpoint>,
     scheduler: Config,
+    balancing: Option<Balancing>,
 }
 
 /// An endpoint: its name alone, or its description.
@@ -63,17 +67,26 @@ struct FilePool {
 #[serde(transparent)]
 struct FileEndpoint(Endpoint);
 
-/// The configuration of a file.
-pub(super) fn read(node: &Node) -> Result<Configuration, Problem> {
+/// The configuration of a file. `pools` are those that other documents of the text add.
+pub(super) fn read(node: &Node, pools: &[&str]) -> Result<Configuration, Problem> {
     let file: OwnFile = reader::read(node)?;
-    let alone = !(file.models.is_empty() && file.adapters.is_empty() && file.endpoints.is_empty())
-        || file.scheduler.is_some();
-    if alone && !file.pools.is_empty() {
-        let message =
-            "must be absent, or hold the file's models, adapters, endpoints and scheduler";
-        return Err(Problem::new(message).in_field("pools"));
+    if file.describes_one_pool() {
+        if !file.pools.is_empty() {
+            let message =
+                "must be absent, or hold the file's models, adapters, endpoints and scheduler";
+            return Err(Problem::new(message).in_field("pools"));
+        }
+        if pools.len() > 1 {
+            let message = "must have `pools`, as other documents add several";
+            return Err(Problem::new(message));
+        }
     }
-    Ok(file.configuration())
+    Ok(file.configuration(pools))
+}
+
+/// The configuration of a file without fields: one pool.
+pub(super) fn without_fields() -> Configuration {
+    OwnFile::default().configuration(&[])
 }
 
 /// The file of a configuration, with `pools`.
@@ -81,7 +94,7 @@ pub(super) fn write(configuration: &Configuration) -> OwnFile {
     let RoutingConfig { seed, pin, pools, rules, rewrites, objectives, .. } =
         configuration.routing.clone();
     let of_pool = |routed: RoutedPool| {
-        let PoolConfig { scheduler, endpoints } =
+        let PoolConfig { scheduler, endpoints, balancing } =
             configuration.pools.get(&routed.name).cloned().unwrap_or_default();
         FilePool {
             name: routed.name,
@@ -90,6 +103,7 @@ pub(super) fn write(configuration: &Configuration) -> OwnFile {
             fallback: routed.fallback,
             endpoints: endpoints.into_iter().map(FileEndpoint).collect(),
             scheduler,
+            balancing,
         }
     };
     OwnFile {
@@ -100,6 +114,7 @@ pub(super) fn write(configuration: &Configuration) -> OwnFile {
         pin,
         seed,
         gates: configuration.gates.clone(),
+        signals: configuration.signals.clone(),
         ..OwnFile::default()
     }
 }
@@ -117,15 +132,23 @@ pub(super) fn template(configuration: &Configuration) -> OwnFile {
 }
 
 impl OwnFile {
-    fn configuration(mut self) -> Configuration {
-        if self.pools.is_empty() {
+    /// Whether the top level describes the only pool.
+    fn describes_one_pool(&self) -> bool {
+        !(self.models.is_empty() && self.adapters.is_empty() && self.endpoints.is_empty())
+            || self.scheduler.is_some()
+            || self.balancing.is_some()
+    }
+
+    fn configuration(mut self, pools: &[&str]) -> Configuration {
+        if self.pools.is_empty() && (pools.is_empty() || self.describes_one_pool()) {
             self.pools.push(FilePool {
-                name: ONLY_POOL.into(),
+                name: (*pools.first().unwrap_or(&ONLY_POOL)).into(),
                 models: self.models,
                 adapters: self.adapters,
                 fallback: None,
                 endpoints: self.endpoints,
                 scheduler: self.scheduler.unwrap_or_default(),
+                balancing: self.balancing,
             });
         }
         let mut routing = RoutingConfig {
@@ -142,9 +165,10 @@ impl OwnFile {
             (routed.models, routed.adapters) = (pool.models, pool.adapters);
             routed.fallback = pool.fallback;
             let endpoints = pool.endpoints.into_iter().map(|endpoint| endpoint.0).collect();
-            pools.insert(pool.name, PoolConfig { scheduler: pool.scheduler, endpoints });
+            let FilePool { scheduler, balancing, .. } = pool;
+            pools.insert(pool.name, PoolConfig { scheduler, endpoints, balancing });
         }
-        Configuration { routing, pools, gates: self.gates }
+        Configuration { routing, pools, gates: self.gates, signals: self.signals }
     }
 }
 

@@ -83,18 +83,11 @@ pub(super) fn unknown(what: &str, given: &str, known: &[&str]) -> String {
     match (nearest, known) {
         (Some((_, name)), _) => format!("unknown {what} {given:?}; did you mean {name:?}?"),
         (None, []) => format!("unknown {what} {given:?}; none is accepted here"),
-        (None, known) => format!("unknown {what} {given:?}; known are {}", listed(known)),
+        (None, known) => format!("unknown {what} {given:?}; known are {}", listed(known, ", ")),
     }
 }
 
-/// Names, separated by commas.
-fn listed(names: &[&str]) -> String {
-    let mut list = String::new();
-    for name in names {
-        if !list.is_empty() {
-            list.push_str(", ");
-        }
-        list.push_str(name);
-    }
-    list
+/// Names with a separator between them.
+pub(super) fn listed(names: &[&str], separator: &str) -> String {
+    names.join(separator)
 }

@@ -21,7 +21,7 @@ pub(super) fn read<T: DeserializeOwned>(node: &Node) -> Result<T, Problem> {
 
 /// A node that is read.
 #[derive(Clone, Copy)]
-struct Reader<'n>(&'n Node);
+pub(super) struct Reader<'n>(pub(super) &'n Node);
 
 impl Error for Problem {
     fn custom<T: fmt::Display>(message: T) -> Self {

@@ -46,18 +46,30 @@ impl Node {
         entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value)
     }
 
+    /// The value at a path such as `spec.rules[1].name`.
+    pub(super) fn find(&self, path: &str) -> Option<&Self> {
+        steps(path).try_fold(self, Self::step)
+    }
+
     /// The place of a path such as `pools[1].fallback`, or of its longest part that exists.
     pub(super) fn place_of(&self, path: &str) -> Place {
-        let steps = path.split(['.', '[']).map(|step| step.trim_end_matches(']'));
         let mut node = self;
-        for step in steps {
-            let next = match &node.value {
-                Value::List(items) => step.parse().ok().and_then(|at: usize| items.get(at)),
-                _ => node.get(step),
-            };
-            let Some(next) = next else { break };
+        for step in steps(path) {
+            let Some(next) = node.step(step) else { break };
             node = next;
         }
         node.place
     }
+
+    fn step(&self, step: &str) -> Option<&Self> {
+        match &self.value {
+            Value::List(items) => step.parse().ok().and_then(|at: usize| items.get(at)),
+            _ => self.get(step),
+        }
+    }
+}
+
+/// The keys and the numbers of a path.
+fn steps(path: &str) -> impl Iterator<Item = &str> {
+    path.split(['.', '[']).map(|step| step.trim_end_matches(']'))
 }

@@ -49,13 +49,14 @@ impl Calls for ConfigurationMachine {
             "diff" => load(arguments).map(|newer| of_changes(configuration, &newer.configuration)),
             "routing" => Ok(json!(configuration.routing)),
             "gates" => Ok(json!(configuration.gates)),
+            "signals" => Ok(json!(configuration.signals)),
             "pool" => read(arguments).map(|of: OfPool| of_pool(configuration, &of.pool)),
             _ => return None,
         })
     }
 
     fn names(&self) -> &'static [&'static str] {
-        &["text", "ignored", "diff", "routing", "gates", "pool"]
+        &["text", "ignored", "diff", "routing", "gates", "signals", "pool"]
     }
 }
 
@@ -69,6 +70,6 @@ fn of_pool(configuration: &Configuration, name: &str) -> Value {
     let pool = configuration.pools.get(name);
     pool.map_or(
         Value::Null,
-        |pool| json!({"scheduler": pool.scheduler, "endpoints": pool.endpoints}),
+        |pool| json!({"scheduler": pool.scheduler, "endpoints": pool.endpoints, "balancing": pool.balancing}),
     )
 }

@@ -23,11 +23,13 @@ export interface Change {
 export interface PoolConfig {
   readonly scheduler: { readonly [name: string]: Data };
   readonly endpoints: readonly { readonly [name: string]: Data }[];
+  /** How requests are balanced over the clusters that export the pool. */
+  readonly balancing: { readonly [name: string]: Data } | null;
 }
 
 type RoutingConfig = { readonly pools: readonly { readonly name: string }[] } & { readonly [name: string]: Data };
 
-/** The configuration of a gateway, from YAML or JSON. */
+/** The configuration of a gateway, from YAML or JSON: an own file, Kubernetes kinds, or both. */
 export class Configuration {
   readonly #file: { readonly name: string; readonly text: string };
   readonly #machine: Machine;
@@ -47,7 +49,7 @@ export class Configuration {
     return this.#routing.pools.map(({ name }) => name);
   }
 
-  /** What the file says and the gateway has no use for. */
+  /** What the file has and the gateway has no use for. */
   get ignored(): string[] {
     return this.#machine.call('ignored');
   }
@@ -55,6 +57,11 @@ export class Configuration {
   /** API keys, quotas and rate limits; null lets all requests pass. */
   get gates(): { readonly [name: string]: Data } | null {
     return this.#machine.call('gates');
+  }
+
+  /** The engines' metrics by the name of their signal. */
+  get signals(): { readonly [name: string]: readonly string[] } {
+    return this.#machine.call('signals');
   }
 
   /** The pool of this name; null if there is none. */
