@@ -72,7 +72,7 @@
 //! `flow` do not know each other. `tests/layers_never_import_upwards.rs` checks every file.
 //!
 //! ```text
-//!  time  rng                                values: no clock, no global randomness
+//!  time  rng  parameter_tree                values: no clock, no global randomness
 //!  request  endpoint  load  decision        inputs and outputs
 //!  subset  address
 //!  prefill  histogram  kv_transfer  prefix/hash
@@ -115,6 +115,8 @@ mod histogram;
 mod kv_transfer;
 mod load;
 mod lora;
+#[cfg(feature = "serde")]
+mod parameter_tree;
 mod placement;
 mod plan;
 pub mod plugins;

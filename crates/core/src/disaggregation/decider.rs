@@ -1,5 +1,7 @@
 //! The deciders by name.
 
+#[cfg(feature = "serde")]
+use crate::parameter_tree::{Named, ParameterError, ParameterTree};
 use crate::time::Seconds;
 
 /// A decider by its name, with its parameters.
@@ -94,24 +96,28 @@ impl Decider {
     ///
     /// # Errors
     ///
-    /// The reader's error: an unknown name, with the known ones, or an unknown or invalid
-    /// parameter.
+    /// An unknown name, with the known ones, or an unknown or invalid parameter, with its place.
     #[cfg(feature = "serde")]
     pub fn from_name<'de, D: serde::Deserializer<'de>>(
         name: &str,
         parameters: D,
     ) -> Result<Self, D::Error> {
         use serde::Deserialize;
-        let known = |parameters: D, decider| {
-            Option::<NoParameters>::deserialize(parameters).map(|_| decider)
-        };
+        let parameters = ParameterTree::deserialize(parameters)?;
+        Self::read(name, parameters).map_err(serde::de::Error::custom)
+    }
+
+    #[cfg(feature = "serde")]
+    fn read(name: &str, parameters: ParameterTree) -> Result<Self, ParameterError> {
+        let bare = |decider| move |NoParameters {}| decider;
         match name {
-            "always-disagg-pd-decider" => known(parameters, Self::AlwaysPd),
-            "prefix-based-pd-decider" => Option::deserialize(parameters)
-                .map(|found| Self::PrefixBasedPd(found.unwrap_or_default())),
-            "always-disagg-multimodal-decider" => known(parameters, Self::AlwaysMultimodal),
-            "predicted-cost-pd-decider" => known(parameters, Self::PredictedPd),
-            "never-disagg-decider" => known(parameters, Self::Never),
+            "always-disagg-pd-decider" => parameters.read().map(bare(Self::AlwaysPd)),
+            "prefix-based-pd-decider" => parameters.read().map(Self::PrefixBasedPd),
+            "always-disagg-multimodal-decider" => {
+                parameters.read().map(bare(Self::AlwaysMultimodal))
+            }
+            "predicted-cost-pd-decider" => parameters.read().map(bare(Self::PredictedPd)),
+            "never-disagg-decider" => parameters.read().map(bare(Self::Never)),
             _ => Err(serde::de::Error::unknown_variant(name, &Self::NAMES)),
         }
     }
@@ -161,28 +167,7 @@ struct NoParameters {}
 #[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for Decider {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        /// The same with optional parameters, as serde has no default for `content`.
-        #[derive(serde::Deserialize)]
-        #[serde(tag = "type", content = "parameters", deny_unknown_fields)]
-        #[expect(dead_code, reason = "absent parameters are only checked")]
-        enum Data {
-            #[serde(rename = "always-disagg-pd-decider")]
-            AlwaysPd(Option<NoParameters>),
-            #[serde(rename = "prefix-based-pd-decider")]
-            PrefixBasedPd(Option<PrefixBasedPdDecider>),
-            #[serde(rename = "always-disagg-multimodal-decider")]
-            AlwaysMultimodal(Option<NoParameters>),
-            #[serde(rename = "predicted-cost-pd-decider")]
-            PredictedPd(Option<NoParameters>),
-            #[serde(rename = "never-disagg-decider")]
-            Never(Option<NoParameters>),
-        }
-        Ok(match Data::deserialize(from)? {
-            Data::AlwaysPd(_) => Self::AlwaysPd,
-            Data::PrefixBasedPd(found) => Self::PrefixBasedPd(found.unwrap_or_default()),
-            Data::AlwaysMultimodal(_) => Self::AlwaysMultimodal,
-            Data::PredictedPd(_) => Self::PredictedPd,
-            Data::Never(_) => Self::Never,
-        })
+        let Named { name, parameters } = Named::deserialize(from)?;
+        Self::read(&name, parameters).map_err(serde::de::Error::custom)
     }
 }

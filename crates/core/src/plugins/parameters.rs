@@ -1,4 +1,4 @@
-//! How the parameters of plugins are read.
+//! Parameters without an effect, and parameters that depend on each other.
 
 use core::marker::PhantomData;
 
@@ -19,28 +19,6 @@ impl<'de, T: serde::Deserialize<'de>> serde::Deserialize<'de> for Ignored<T> {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         Option::<T>::deserialize(from).map(|_| Self::default())
     }
-}
-
-/// Reads parameters; `null` means that they are absent.
-#[cfg(feature = "serde")]
-pub(super) fn read<'de, D, T>(from: D) -> Result<T, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: serde::Deserialize<'de>,
-{
-    use serde::Deserialize;
-    Option::<T>::deserialize(from)?.map_or_else(absent, Ok)
-}
-
-/// Reads an empty object, so a plugin with required parameters reports the missing one.
-#[cfg(feature = "serde")]
-pub(super) fn absent<'de, T, E>() -> Result<T, E>
-where
-    T: serde::Deserialize<'de>,
-    E: serde::de::Error,
-{
-    let nothing = core::iter::empty::<(&str, u8)>();
-    T::deserialize(serde::de::value::MapDeserializer::new(nothing))
 }
 
 /// Reads and writes a plugin whose parameters depend on each other: `check` returns an error that

@@ -54,15 +54,25 @@ macro_rules! plugin_family {
             ///
             /// # Errors
             ///
-            /// The reader's error: an unknown name, with the known ones; an unknown or a missing
-            /// parameter; or an invalid value.
+            /// An unknown name, with the known ones; an unknown or a missing parameter; or an
+            /// invalid value, with its place.
             #[cfg(feature = "serde")]
             pub fn from_name<'de, D: serde::Deserializer<'de>>(
                 name: &str,
                 parameters: D,
             ) -> Result<Self, D::Error> {
+                use crate::parameter_tree::ParameterTree;
+                let parameters = <ParameterTree as serde::Deserialize>::deserialize(parameters)?;
+                Self::read(name, parameters).map_err(serde::de::Error::custom)
+            }
+
+            #[cfg(feature = "serde")]
+            fn read(
+                name: &str,
+                parameters: crate::parameter_tree::ParameterTree,
+            ) -> Result<Self, crate::parameter_tree::ParameterError> {
                 match name {
-                    $($name => crate::plugins::parameters::read(parameters).map(Self::$variant),)+
+                    $($name => parameters.read().map(Self::$variant),)+
                     _ => Err(serde::de::Error::unknown_variant(name, Self::NAMES)),
                 }
             }
@@ -83,18 +93,9 @@ macro_rules! plugin_family {
         #[cfg(feature = "serde")]
         impl<'de> serde::Deserialize<'de> for $family {
             fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                /// The same with optional parameters, as serde has no default for `content`.
-                #[derive(serde::Deserialize)]
-                #[serde(tag = "type", content = "parameters", deny_unknown_fields)]
-                enum Tagged {
-                    $(#[serde(rename = $name)] $variant(Option<$plugin>),)+
-                }
-                Ok(match Tagged::deserialize(from)? {
-                    $(Tagged::$variant(plugin) => {
-                        let plugin = plugin.map_or_else(crate::plugins::parameters::absent, Ok);
-                        Self::$variant(plugin?)
-                    })+
-                })
+                use crate::parameter_tree::Named;
+                let Named { name, parameters } = Named::deserialize(from)?;
+                Self::read(&name, parameters).map_err(serde::de::Error::custom)
             }
         }
     };

@@ -5,8 +5,8 @@ use alloc::vec::{self, Vec};
 use core::fmt;
 
 use serde::de::value::{MapDeserializer, SeqDeserializer};
-use serde::de::{self, Deserializer, IntoDeserializer, Visitor};
-use serde_json::{Error, Value};
+use serde::de::{self, Deserializer, Expected, IntoDeserializer, Unexpected, Visitor};
+use serde_json::{Error, Map, Value};
 
 /// A JSON value that is read with two liberties:
 ///
@@ -33,13 +33,33 @@ macro_rules! as_it_is {
     };
 }
 
-/// Methods for nested values, and for those that need no hint.
-macro_rules! by_content {
-    ($($method:ident)+) => {
-        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-            self.deserialize_any(visitor)
-        })+
+impl Reader {
+    /// Reads a list and nothing else, since each accepted form is code for each type that is read.
+    fn read_list<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.0 {
+            Value::Array(items) => {
+                visitor.visit_seq(SeqDeserializer::new(items.into_iter().map(Self)))
+            }
+            other => Err(invalid_type(&other, &visitor)),
+        }
+    }
+}
+
+/// The error of a value with another type than the expected one.
+fn invalid_type(value: &Value, expected: &dyn Expected) -> Error {
+    let found = match value {
+        Value::Null => Unexpected::Unit,
+        Value::Bool(value) => Unexpected::Bool(*value),
+        Value::Number(number) => match (number.as_u64(), number.as_i64(), number.as_f64()) {
+            (Some(value), ..) => Unexpected::Unsigned(value),
+            (_, Some(value), _) => Unexpected::Signed(value),
+            (.., value) => Unexpected::Float(value.unwrap_or(f64::NAN)),
+        },
+        Value::String(text) => Unexpected::Str(text),
+        Value::Array(_) => Unexpected::Seq,
+        Value::Object(_) => Unexpected::Map,
     };
+    de::Error::invalid_type(found, expected)
 }
 
 impl<'de> Deserializer<'de> for Reader {
@@ -47,11 +67,12 @@ impl<'de> Deserializer<'de> for Reader {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match self.0 {
-            Value::Array(items) => {
-                visitor.visit_seq(SeqDeserializer::new(items.into_iter().map(Self)))
-            }
-            Value::Object(fields) => visitor.visit_map(entries(fields.into_iter())),
-            other => other.deserialize_any(visitor),
+            Value::Array(_) => self.read_list(visitor),
+            Value::Object(_) => self.deserialize_map(visitor),
+            Value::Null => visitor.visit_unit(),
+            Value::Bool(value) => visitor.visit_bool(value),
+            Value::Number(number) => number.deserialize_any(visitor),
+            Value::String(text) => visitor.visit_string(text),
         }
     }
 
@@ -61,13 +82,10 @@ impl<'de> Deserializer<'de> for Reader {
         known: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        let Value::Object(fields) = self.0 else { return self.deserialize_any(visitor) };
-        let named = |(key, value): (String, Value)| {
-            let snake = snake_case(&key);
-            let is_known = |name: &str| known.contains(&name);
-            (if !is_known(&key) && is_known(&snake) { snake } else { key }, value)
-        };
-        visitor.visit_map(entries(fields.into_iter().map(named)))
+        match self.0 {
+            Value::Object(fields) => visitor.visit_map(named_entries(fields, known)),
+            other => Err(invalid_type(&other, &visitor)),
+        }
     }
 
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
@@ -103,8 +121,19 @@ impl<'de> Deserializer<'de> for Reader {
         self.0.deserialize_enum(name, variants, visitor)
     }
 
-    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, to: V) -> Result<V::Value, Error> {
-        self.deserialize_any(to)
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.read_list(visitor)
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.0 {
+            Value::Object(fields) => visitor.visit_map(entries(fields)),
+            other => Err(invalid_type(&other, &visitor)),
+        }
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Error> {
+        self.read_list(visitor)
     }
 
     fn deserialize_tuple_struct<V: Visitor<'de>>(
@@ -113,7 +142,7 @@ impl<'de> Deserializer<'de> for Reader {
         _: usize,
         visitor: V,
     ) -> Result<V::Value, Error> {
-        self.deserialize_any(visitor)
+        self.read_list(visitor)
     }
 
     fn deserialize_unit_struct<V: Visitor<'de>>(
@@ -130,13 +159,23 @@ impl<'de> Deserializer<'de> for Reader {
         deserialize_ignored_any deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
         deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64
     }
-    by_content! { deserialize_seq deserialize_map }
 }
 
 type Entries<'de> = MapDeserializer<'de, vec::IntoIter<(String, Reader)>, Error>;
 
-fn entries<'de>(fields: impl Iterator<Item = (String, Value)>) -> Entries<'de> {
-    let fields: Vec<_> = fields.map(|(key, value)| (key, Reader(value))).collect();
+/// The entries of a map, with their keys as they are.
+fn entries<'de>(fields: Map<String, Value>) -> Entries<'de> {
+    named_entries(fields, &[])
+}
+
+/// The fields of a struct, by the names that the struct knows.
+fn named_entries<'de>(fields: Map<String, Value>, known: &[&str]) -> Entries<'de> {
+    let is_known = |name: &str| known.contains(&name);
+    let named = |(key, value): (String, Value)| {
+        let snake = snake_case(&key);
+        (if !is_known(&key) && is_known(&snake) { snake } else { key }, Reader(value))
+    };
+    let fields: Vec<_> = fields.into_iter().map(named).collect();
     MapDeserializer::new(fields.into_iter())
 }
 
