@@ -63,6 +63,8 @@ class Runner:
         self.ids: dict[str, int] = {}
         self.added: list[int] = []
         self.taken = b""
+        self.with_level: set[int] = set()
+        """Submitted requests with a service level."""
 
     def add_endpoint(self, endpoint: dict[str, Any], now: float) -> Any:
         added = self.scheduler.add_endpoint(endpoint, now=now)
@@ -120,17 +122,19 @@ class Runner:
         return "ok"
 
     def pick(self, asked: dict[str, Any], now: float) -> Any:
-        match self.scheduler.pick(prompt(asked.pop("prompt", {})), **self.options(asked), now=now):
+        options = self.options(asked)
+        match self.scheduler.pick(prompt(options.pop("prompt", {})), **options, now=now):
             case slotwise.Dispatch() as dispatch:
-                return self.picked(dispatch)
+                return self.picked(dispatch, has_level(options))
             case slotwise.Rejected() as rejected:
                 return turned_away(rejected)
 
     def submit(self, asked: dict[str, Any], now: float) -> Any:
-        match self.scheduler.submit(
-            prompt(asked.pop("prompt", {})), **self.options(asked), now=now
-        ):
+        options = self.options(asked)
+        match self.scheduler.submit(prompt(options.pop("prompt", {})), **options, now=now):
             case int(request):
+                if has_level(options):
+                    self.with_level.add(request)
                 return {"request": request}
             case rejected:
                 return turned_away(rejected)
@@ -145,9 +149,9 @@ class Runner:
         due = self.scheduler.next_timeout()
         return due if due is None else round(due * 1e6)
 
-    def picked(self, dispatch: slotwise.Dispatch) -> dict[str, Any]:
+    def picked(self, dispatch: slotwise.Dispatch, with_latency: bool) -> dict[str, Any]:
         legs = {"prefill": dispatch.prefill, "encode": dispatch.encode}
-        shown = {
+        shown: dict[str, Any] = {
             stage: {
                 "endpoint": leg.endpoint_name,
                 "cached_tokens": leg.cached_tokens,
@@ -156,6 +160,11 @@ class Runner:
             for stage, leg in legs.items()
             if leg is not None
         }
+        if with_latency:
+            shown |= {
+                "predicted_ttft_s": dispatch.predicted_ttft,
+                "predicted_tpot_s": dispatch.predicted_tpot,
+            }
         return shown | {
             "request": dispatch.request_id,
             "endpoint": dispatch.endpoint_name,
@@ -168,7 +177,8 @@ class Runner:
 
     def decided(self, decision: slotwise.Dispatch | slotwise.Evicted) -> Any:
         if isinstance(decision, slotwise.Dispatch):
-            return {"dispatch": {**self.picked(decision), "queued_s": decision.queue_time}}
+            picked = self.picked(decision, decision.request_id in self.with_level)
+            return {"dispatch": {**picked, "queued_s": decision.queue_time}}
         return {
             "evict": {
                 "request": decision.request_id,
@@ -179,9 +189,8 @@ class Runner:
         }
 
     def explain(self, asked: dict[str, Any], now: float) -> Any:
-        explanation = self.scheduler.explain(
-            prompt(asked.pop("prompt", {})), **self.options(asked), now=now
-        )
+        options = self.options(asked)
+        explanation = self.scheduler.explain(prompt(options.pop("prompt", {})), **options, now=now)
         shown: dict[str, Any] = {
             "candidates": [
                 {
@@ -194,6 +203,12 @@ class Runner:
                 for candidate in explanation.candidates
             ]
         }
+        if has_level(options):
+            for candidate, one in zip(explanation.candidates, shown["candidates"], strict=True):
+                one["predicted_ttft_s"] = candidate.predicted_ttft
+                one["predicted_tpot_s"] = candidate.predicted_tpot
+                one["ttft_headroom_s"] = candidate.ttft_headroom
+                one["tpot_headroom_s"] = candidate.tpot_headroom
         if self.config.get("profile"):
             for candidate, one in zip(explanation.candidates, shown["candidates"], strict=True):
                 one["scores"] = {score.scorer: score.raw for score in candidate.scores}
@@ -287,7 +302,7 @@ class Runner:
         return {"endpoints": self.scheduler.restore(snapshot, now=now)}
 
     def options(self, asked: dict[str, Any]) -> dict[str, Any]:
-        for name in ("deadline", "ttl"):
+        for name in ("deadline", "ttl", "slo_ttft", "slo_tpot"):
             if f"{name}_us" in asked:
                 asked[name] = asked.pop(f"{name}_us") / 1e6
         if "exclude" in asked:
@@ -300,6 +315,11 @@ class Runner:
         description = self.scheduler.endpoint(endpoint)
         assert description is not None
         return description.name
+
+
+def has_level(options: dict[str, Any]) -> bool:
+    """Whether a request has a service level: the answer then includes the predicted latency."""
+    return "slo_ttft" in options or "slo_tpot" in options
 
 
 def turned_away(rejected: slotwise.Rejected) -> dict[str, Any]:

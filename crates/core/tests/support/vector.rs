@@ -3,7 +3,7 @@
 //! Every binding runs the same files, so everything is plain data. Endpoints are named, requests
 //! are numbered, a prompt of any length has a short notation, and an error is its message.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -51,6 +51,8 @@ struct AskedRequest {
     flow: String,
     session: Option<String>,
     deadline_us: Option<u64>,
+    slo_ttft_us: Option<u64>,
+    slo_tpot_us: Option<u64>,
     ttl_us: Option<u64>,
     weight: Option<f64>,
     #[serde(default)]
@@ -157,6 +159,8 @@ pub(crate) struct Runner {
     added: Vec<EndpointId>,
     /// The latest one.
     snapshot: Vec<u8>,
+    /// Submitted requests with a service level.
+    with_level: BTreeSet<RequestId>,
 }
 
 impl Runner {
@@ -171,6 +175,7 @@ impl Runner {
             endpoints: BTreeMap::new(),
             added: Vec::new(),
             snapshot: Vec::new(),
+            with_level: BTreeSet::new(),
         }
     }
 
@@ -243,20 +248,24 @@ impl Runner {
             "pick" => {
                 let asked = AskedRequest::read(argument, &self.endpoints);
                 match asked.with_request(|request| scheduler.pick(now, request)) {
-                    Ok(dispatch) => picked(scheduler, &dispatch),
+                    Ok(dispatch) => picked(scheduler, &dispatch, asked.has_level()),
                     Err(rejected) => turned_away(rejected),
                 }
             }
             "submit" => {
                 let asked = AskedRequest::read(argument, &self.endpoints);
                 match asked.with_request(|request| scheduler.submit(now, request)) {
-                    Ok(id) => json!({"request": id.as_u64()}),
+                    Ok(id) => {
+                        self.with_level.extend(asked.has_level().then_some(id));
+                        json!({"request": id.as_u64()})
+                    }
                     Err(rejected) => turned_away(rejected),
                 }
             }
             "poll" => {
                 let decisions = std::iter::from_fn(|| {
-                    scheduler.poll_decision(now).map(|decision| decided(scheduler, &decision))
+                    let decision = scheduler.poll_decision(now)?;
+                    Some(decided(scheduler, &decision, &self.with_level))
                 });
                 decisions.collect()
             }
@@ -273,6 +282,12 @@ impl Runner {
                         "terms": candidate.terms,
                         "cost_s": candidate.cost,
                     });
+                    if asked.has_level() {
+                        shown["predicted_ttft_s"] = json!(candidate.predicted_ttft);
+                        shown["predicted_tpot_s"] = json!(candidate.predicted_tpot);
+                        shown["ttft_headroom_s"] = json!(candidate.ttft_headroom);
+                        shown["tpot_headroom_s"] = json!(candidate.tpot_headroom);
+                    }
                     if by_profile {
                         let raw = candidate.scores.iter().map(|score| (score.scorer, score.raw));
                         shown["scores"] = json!(raw.collect::<BTreeMap<_, _>>());
@@ -393,6 +408,11 @@ impl AskedRequest {
         asked
     }
 
+    /// Whether it has a service level: the answer then includes the predicted latency.
+    const fn has_level(&self) -> bool {
+        self.slo_ttft_us.is_some() || self.slo_tpot_us.is_some()
+    }
+
     fn with_request<T>(&self, ask: impl FnOnce(&Request<'_>) -> T) -> T {
         let labels: Vec<(&str, &str)> =
             self.labels.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
@@ -410,6 +430,8 @@ impl AskedRequest {
         request.continues = self.continues.as_deref().map(AnswerId::of);
         request.session = self.session.as_deref();
         request.deadline = self.deadline_us.map(Instant::from_micros);
+        request.slo_ttft = self.slo_ttft_us.map(Duration::from_micros);
+        request.slo_tpot = self.slo_tpot_us.map(Duration::from_micros);
         request.ttl = self.ttl_us.map(Duration::from_micros);
         request.subset = self.subset.as_ref().map(|subset| match subset {
             AskedSubset::Names(_) => Subset::Ids(&self.allowed),
@@ -478,7 +500,7 @@ fn name(scheduler: &Scheduler, id: EndpointId) -> String {
     scheduler.endpoint(id).expect("in the pool").name.clone()
 }
 
-fn picked(scheduler: &Scheduler, dispatch: &Dispatch) -> Value {
+fn picked(scheduler: &Scheduler, dispatch: &Dispatch, with_latency: bool) -> Value {
     let mut shown = json!({
         "request": dispatch.request_id.as_u64(),
         "endpoint": name(scheduler, dispatch.endpoint_id),
@@ -488,6 +510,10 @@ fn picked(scheduler: &Scheduler, dispatch: &Dispatch) -> Value {
         "best_cached_tokens": dispatch.best_cached_tokens,
         "cost_s": dispatch.cost.get(),
     });
+    if with_latency {
+        shown["predicted_ttft_s"] = json!(dispatch.predicted_ttft);
+        shown["predicted_tpot_s"] = json!(dispatch.predicted_tpot);
+    }
     for (stage, leg) in [("prefill", dispatch.prefill), ("encode", dispatch.encode)] {
         if let Some(Leg { endpoint_id, cached_tokens, cost, .. }) = leg {
             let endpoint = name(scheduler, endpoint_id);
@@ -507,10 +533,15 @@ fn turned_away(rejected: Rejected) -> Value {
     })
 }
 
-fn decided(scheduler: &Scheduler, decision: &Decision) -> Value {
+fn decided(
+    scheduler: &Scheduler,
+    decision: &Decision,
+    with_level: &BTreeSet<RequestId>,
+) -> Value {
     match decision {
         Decision::Dispatch(dispatch) => {
-            let mut shown = picked(scheduler, dispatch);
+            let with_latency = with_level.contains(&dispatch.request_id);
+            let mut shown = picked(scheduler, dispatch, with_latency);
             shown["queued_s"] = json!(dispatch.queue_time.as_secs_f64());
             json!({"dispatch": shown})
         }

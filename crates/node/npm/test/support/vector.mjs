@@ -42,6 +42,8 @@ export class Runner {
   #added = [];
   // The latest one.
   #snapshot = new Uint8Array(0);
+  // Submitted requests with a service level.
+  #withLevel = new Set();
 
   constructor(vector) {
     // Fields absent from a vector have the core's defaults, and so does its seed.
@@ -106,7 +108,13 @@ export class Runner {
       case 'submit': {
         const { prompt, options } = this.#request(argument, now);
         const answer = scheduler.submit(prompt, options);
-        return typeof answer === 'number' ? { request: answer } : turnedAway(answer);
+        if (typeof answer !== 'number') {
+          return turnedAway(answer);
+        }
+        if (hasLevel(argument)) {
+          this.#withLevel.add(answer);
+        }
+        return { request: answer };
       }
       case 'poll':
         return [...this.#decisions(now)];
@@ -125,6 +133,12 @@ export class Runner {
             cached_tokens: candidate.cachedTokens,
             terms: toCore(candidate.terms),
             cost_s: candidate.cost,
+            ...(hasLevel(argument) && {
+              predicted_ttft_s: candidate.predictedTtft,
+              predicted_tpot_s: candidate.predictedTpot,
+              ttft_headroom_s: candidate.ttftHeadroom,
+              tpot_headroom_s: candidate.tpotHeadroom,
+            }),
             ...(byProfile && {
               scores: Object.fromEntries(candidate.scores.map(({ scorer, raw }) => [scorer, raw])),
               score: candidate.score,
@@ -192,7 +206,7 @@ export class Runner {
   #pick(argument, now) {
     const { prompt, options } = this.#request(argument, now);
     const answer = this.#scheduler.pick(prompt, options);
-    return answer.kind === 'rejected' ? turnedAway(answer) : this.#picked(answer);
+    return answer.kind === 'rejected' ? turnedAway(answer) : this.#picked(answer, hasLevel(argument));
   }
 
   /** All decisions until there is none. */
@@ -201,7 +215,8 @@ export class Runner {
     for (let decision = scheduler.pollDecision(now); decision !== undefined; decision = scheduler.pollDecision(now)) {
       const queued_s = seconds(decision.queueTimeMs);
       if (decision.kind === 'dispatch') {
-        yield { dispatch: { ...this.#picked(decision), queued_s } };
+        const picked = this.#picked(decision, this.#withLevel.has(decision.requestId));
+        yield { dispatch: { ...picked, queued_s } };
       } else {
         const { requestId: request, reason, retryAfterMs } = decision;
         yield { evict: { request, reason, retry_after_s: seconds(retryAfterMs), queued_s } };
@@ -209,7 +224,7 @@ export class Runner {
     }
   }
 
-  #picked(answer) {
+  #picked(answer, withLatency) {
     const name = (id) => this.#scheduler.endpoint(id).name;
     assert.equal(answer.endpointName, name(answer.endpointId));
     const leg = ({ endpointName, cachedTokens, cost }) => ({
@@ -219,6 +234,10 @@ export class Runner {
     });
     return {
       ...(answer.prefill === null ? {} : { prefill: leg(answer.prefill) }),
+      ...(withLatency && {
+        predicted_ttft_s: answer.predictedTtft,
+        predicted_tpot_s: answer.predictedTpot,
+      }),
       ...(answer.encode === null ? {} : { encode: leg(answer.encode) }),
       request: answer.requestId,
       endpoint: answer.endpointName,
@@ -267,10 +286,21 @@ function turnedAway({ reason, httpStatus, retryAfterMs }) {
   return { rejected: reason, http_status: httpStatus, retry_after_s: seconds(retryAfterMs) };
 }
 
-function request({ prompt = { text: [] }, deadline_us, ttl_us, ...rest }, now) {
+/** Whether a request has a service level: the answer then includes the predicted latency. */
+function hasLevel({ slo_ttft_us, slo_tpot_us }) {
+  return slo_ttft_us !== undefined || slo_tpot_us !== undefined;
+}
+
+function request({ prompt = { text: [] }, deadline_us, slo_ttft_us, slo_tpot_us, ttl_us, ...rest }, now) {
   const options = { ...fromCore(rest), now };
   if (ttl_us !== undefined) {
     options.ttlMs = ttl_us / 1_000;
+  }
+  if (slo_ttft_us !== undefined) {
+    options.sloTtftMs = slo_ttft_us / 1_000;
+  }
+  if (slo_tpot_us !== undefined) {
+    options.sloTpotMs = slo_tpot_us / 1_000;
   }
   if (deadline_us !== undefined) {
     options.deadline = deadline_us / 1_000;
