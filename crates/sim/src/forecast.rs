@@ -3,8 +3,10 @@
 
 use std::fmt;
 
+use rayon::prelude::*;
+
 use crate::fleet::{Outcome, Record, Setup, simulate};
-use crate::measure::{measured, percentile, share, sorted};
+use crate::measure::{measured, median, percentile, share, sorted};
 use crate::policy::PolicyKind;
 use crate::trace::Trace;
 
@@ -23,6 +25,8 @@ pub struct Accuracy {
     pub admitted: u64,
     /// Of these, the share that met it.
     pub met: f64,
+    /// The least and the greatest `right` of a seed.
+    pub right_range: [f64; 2],
 }
 
 /// Percentiles of a ratio; 1 is exact.
@@ -38,13 +42,46 @@ pub struct Ratios {
 
 /// The columns of [`Accuracy`], after the speed.
 pub const HEADING: &str = " speed |   TTFT p5    p50    p95 |   TPOT p5    p50    p95 \
-    | audited  right | admitted    met";
+    | audited  right        range | admitted    met";
 /// What the columns mean.
 pub const EXPLANATION: &str = "TTFT and TPOT: predicted over simulated, without deadlines. audited: \
     refused requests that were sent nevertheless; right: the share that missed the deadline. met: \
-    the share of admitted requests that met it.";
+    the share of admitted requests that met it. Of several seeds: medians of the ratios, sums of \
+    the requests, and the range of right.";
 
 impl Accuracy {
+    /// As [`of`](Self::of) over several seeds: medians of the ratios, and all their requests.
+    pub fn of_seeds(trace: &Trace, setup: &Setup, seeds: u64) -> Self {
+        let seeds = (0..seeds).into_par_iter();
+        let runs: Vec<Self> = seeds
+            .map(|seed| Self::of(trace, &Setup { seed: setup.seed + seed, ..setup.clone() }))
+            .collect();
+        let ratios = |of: fn(&Self) -> Ratios| {
+            let figure = |figure: fn(Ratios) -> f64| {
+                median(runs.iter().map(|run| figure(of(run))).collect())
+            };
+            Ratios { p5: figure(|r| r.p5), p50: figure(|r| r.p50), p95: figure(|r| r.p95) }
+        };
+        let pooled = |part: fn(&Self) -> (f64, u64)| {
+            let parts: Vec<(f64, u64)> = runs.iter().map(part).collect();
+            let all = parts.iter().map(|(_, count)| count).sum::<u64>();
+            let of_share = parts.iter().map(|(share, count)| share * *count as f64).sum::<f64>();
+            (share(of_share, all as f64), all)
+        };
+        let (right, audited) = pooled(|run| (run.right, run.audited));
+        let (met, admitted) = pooled(|run| (run.met, run.admitted));
+        let by_seed = sorted(runs.iter().filter(|run| run.audited > 0).map(|run| run.right));
+        Self {
+            ttft: ratios(|run| run.ttft),
+            tpot: ratios(|run| run.tpot),
+            audited,
+            right,
+            admitted,
+            met,
+            right_range: [percentile(&by_seed, 0.0), percentile(&by_seed, 1.0)],
+        }
+    }
+
     /// Runs the workload without deadlines for the ratios, and with them for the refusals.
     pub fn of(trace: &Trace, setup: &Setup) -> Self {
         let run = |policy: &str| {
@@ -60,6 +97,7 @@ impl Accuracy {
         };
         let count = |requests: &mut dyn Iterator<Item = &Outcome>| requests.count() as f64;
         let (audited, admitted) = (count(&mut refused(true)), count(&mut refused(false)));
+        let right = 1.0 - share(count(&mut refused(true).filter(met)), audited);
         Self {
             ttft: Ratios::of(&plain, |r, predicted| {
                 let sent = r.dispatched?;
@@ -67,7 +105,8 @@ impl Accuracy {
             }),
             tpot: Ratios::of(&plain, |r, predicted| Some((predicted.tpot, r.tpot()?))),
             audited: audited as u64,
-            right: 1.0 - share(count(&mut refused(true).filter(met)), audited),
+            right,
+            right_range: [right; 2],
             admitted: admitted as u64,
             met: share(count(&mut refused(false).filter(met)), admitted),
         }
@@ -94,11 +133,13 @@ impl fmt::Display for Accuracy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "| {} | {} | {:>7} {:>5.1}% | {:>8} {:>5.1}%",
+            "| {} | {} | {:>7} {:>5.1}% {:>5.1}-{:>5.1}% | {:>8} {:>5.1}%",
             self.ttft,
             self.tpot,
             self.audited,
             self.right * 100.0,
+            self.right_range[0] * 100.0,
+            self.right_range[1] * 100.0,
             self.admitted,
             self.met * 100.0
         )

@@ -277,7 +277,7 @@ fn run_forecast(args: &ForecastArgs) -> Result<()> {
     for speed in &args.speeds {
         let deadline = Duration::from_secs_f64(args.deadline);
         let setup = Setup { deadline, ..args.workload.setup(*speed)? };
-        println!("{speed:>6} {}", Accuracy::of(&trace, &setup));
+        println!("{speed:>6} {}", Accuracy::of_seeds(&trace, &setup, args.workload.seeds));
     }
     println!("{EXPLANATION}");
     Ok(())

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::exclusion::Exclusion;
-use super::latency::{PredictedLatency, predicted_tpot, predicted_ttft};
+use super::latency::{FirstToken, PredictedLatency, predicted_tpot};
 use super::query::{Query, Work};
 use super::ranking_key::RankingKey;
 use super::refusal::Relaxation;
@@ -24,6 +24,8 @@ pub(crate) struct Assessment {
     /// The cost that decides: the sum of the terms, or the caller's own function of them.
     pub(crate) cost: Seconds,
     pub(crate) wait: Seconds,
+    /// Of the wait, the part for space in the KV cache.
+    pub(crate) room: Seconds,
     pub(crate) first_token_in: Seconds,
     pub(crate) key: RankingKey,
     pub(crate) excluded: Option<Exclusion>,
@@ -39,11 +41,20 @@ impl PredictedLatency {
         slot: &Slot,
         assessment: &Assessment,
     ) -> Self {
-        let hit = assessment.cached.tokens;
-        let prompt = (tokens.saturating_sub(hit), hit);
-        Self {
-            ttft: predicted_ttft(fleet, now, work, slot, prompt, assessment.first_token_in),
-            tpot: predicted_tpot(fleet, now, slot),
+        let ttft = assessment.first_token(tokens).predicted(fleet, now, work, slot);
+        Self { ttft, tpot: predicted_tpot(fleet, now, slot) }
+    }
+}
+
+impl Assessment {
+    /// What the time to first token of a request of `tokens` prompt tokens is predicted from.
+    pub(super) const fn first_token(&self, tokens: u32) -> FirstToken {
+        let hit = self.cached.tokens;
+        FirstToken {
+            miss: tokens.saturating_sub(hit),
+            hit,
+            first_token_in: self.first_token_in,
+            room: self.room,
         }
     }
 }
@@ -105,6 +116,7 @@ pub(super) fn assess<P: Profile>(
         terms,
         cost,
         wait: wait + inputs.room,
+        room: inputs.room,
         first_token_in,
         key: RankingKey {
             cost: cost.to_nanos(),
@@ -113,7 +125,9 @@ pub(super) fn assess<P: Profile>(
             slot: slot.id.slot,
         },
         excluded: exclusion(fleet, query, slot, || {
-            predicted_ttft(fleet, now, query.work, slot, (miss, cached.tokens), first_token_in)
+            let hit = cached.tokens;
+            let first_token = FirstToken { miss, hit, first_token_in, room: inputs.room };
+            first_token.earliest(fleet, now, query.work, slot)
         }),
     }
 }
@@ -160,7 +174,7 @@ impl AdapterCost {
     }
 }
 
-/// Why the endpoint cannot have the request. `ttft` predicts the time to the first token, which
+/// Why the endpoint cannot have the request. `ttft` is the earliest time to the first token, which
 /// only requests with a deadline need.
 pub(super) fn exclusion(
     fleet: &Fleet,

@@ -202,6 +202,12 @@ impl Reports {
         self.whole
     }
 
+    /// The used share of the KV cache, if it was reported within the last `lifetime`.
+    pub(crate) fn kv_usage(&self, now: Instant, lifetime: Duration) -> Option<f64> {
+        let taken = self.taken.kv_usage?;
+        (now.saturating_since(taken) <= lifetime).then_some(self.whole.kv_usage)
+    }
+
     /// The external load in the last report.
     pub(crate) const fn sample(&self) -> Sample {
         self.sample

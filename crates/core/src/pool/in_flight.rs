@@ -108,6 +108,13 @@ impl InFlightLoad {
         self.wait_after(now.saturating_since(self.head_since).min(self.head))
     }
 
+    /// The wait if the head progresses as predicted. Costs count less of its progress, since an
+    /// engine that stalls must not look idle.
+    pub(crate) fn expected_wait(&self, now: Instant) -> Seconds {
+        let elapsed = now.saturating_since(self.head_since).min(self.head);
+        Seconds::from(self.booked.saturating_sub(elapsed))
+    }
+
     /// The lower bound of [`wait`](Self::wait) until the load changes.
     pub(crate) fn least_wait(&self) -> Seconds {
         self.wait_after(self.head)
@@ -203,6 +210,8 @@ mod tests {
         assert_eq!(in_flight.wait(at(0)), Seconds::new(3.0));
         assert_eq!(in_flight.wait(at(1_000)), Seconds::new(2.5));
         assert_eq!(in_flight.wait(at(60_000)), Seconds::new(2.0));
+        assert_eq!(in_flight.expected_wait(at(1_000)), Seconds::new(2.0));
+        assert_eq!(in_flight.expected_wait(at(60_000)), Seconds::new(1.0));
         in_flight.finish_prefill(at(60_000), 1);
         in_flight.first_token(at(60_000));
         assert_eq!(in_flight.wait(at(60_000)), Seconds::new(1.0));

@@ -122,7 +122,12 @@ impl Slot {
     /// Live requests leave at the rate of their tokens over the mean answer time of this endpoint.
     pub(crate) fn wait_for_room(&self, external: ExternalLoad, tokens: u32, limit: f64) -> Seconds {
         let live = self.in_flight.kv_tokens() as f64 + external.kv_tokens;
-        let missing = live + f64::from(tokens) - limit * f64::from(self.kv_cache_tokens);
+        self.wait_for_tokens(live, live + f64::from(tokens), limit)
+    }
+
+    /// The same, with `live` tokens of live requests in the cache and `needed` ones in all.
+    pub(crate) fn wait_for_tokens(&self, live: f64, needed: f64, limit: f64) -> Seconds {
+        let missing = needed - limit * f64::from(self.kv_cache_tokens);
         if missing <= 0.0 || live <= 0.0 {
             return Seconds::ZERO;
         }

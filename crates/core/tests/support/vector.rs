@@ -533,11 +533,7 @@ fn turned_away(rejected: Rejected) -> Value {
     })
 }
 
-fn decided(
-    scheduler: &Scheduler,
-    decision: &Decision,
-    with_level: &BTreeSet<RequestId>,
-) -> Value {
+fn decided(scheduler: &Scheduler, decision: &Decision, with_level: &BTreeSet<RequestId>) -> Value {
     match decision {
         Decision::Dispatch(dispatch) => {
             let with_latency = with_level.contains(&dispatch.request_id);

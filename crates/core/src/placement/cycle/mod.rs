@@ -22,7 +22,6 @@ use alloc::vec::Vec;
 
 use super::assess::{assess, exclusion, is_unconditional, needed_tokens};
 use super::exclusion::Exclusion;
-use super::latency::PredictedLatency;
 use super::query::{Query, Work};
 use super::ranking::{ProfileChoice, Ranking};
 use super::refusal::Refusal;
@@ -266,8 +265,8 @@ fn is_eligible(fleet: &Fleet, query: Query<'_>, place: usize) -> bool {
     let ttft = || {
         let cached = query.lookup.cached(slot);
         let assessment = assess(fleet, query, slot, cached, &fleet.profile());
-        let (now, tokens) = (query.now, query.lookup.tokens);
-        PredictedLatency::of(fleet, now, query.work, tokens, slot, &assessment).ttft
+        let first_token = assessment.first_token(query.lookup.tokens);
+        first_token.earliest(fleet, query.now, query.work, slot)
     };
     exclusion(fleet, query, slot, ttft).is_none()
 }
