@@ -2,9 +2,9 @@
 
 use ::slotwise::{Decider, Instant, PrefixBasedPdDecider, Stage, Usage};
 
+use super::front::{Front, Fronted};
 use super::slotwise::{Slotwise, Variant};
-use super::{Finished, Fleet, Incoming, Needs, Policy, Refusal, Report, Verdict};
-use crate::replica::KvChange;
+use super::{Finished, Fleet, Incoming, Policy, Refusal, Verdict};
 
 /// Every request.
 pub(super) const ALWAYS: Decider = Decider::AlwaysPd;
@@ -16,29 +16,30 @@ pub(super) const PREFIX_BASED: Decider =
 /// Requests that cost less on two replicas.
 pub(super) const PREDICTED: Decider = Decider::PredictedPd;
 
-/// A gateway with one decider.
-pub(super) struct Disaggregated {
-    gateway: Slotwise,
-}
+/// A front that dispatches a request to a decode replica, and its prompt to a prefill replica where
+/// the decider asks for one.
+pub(super) struct Disaggregated;
 
 impl Disaggregated {
     pub(super) fn build(decider: Decider, fleet: &Fleet) -> Box<dyn Policy> {
-        Box::new(Self { gateway: Slotwise::new(Variant::Disaggregated(decider), fleet) })
+        let gateway = Slotwise::new(Variant::Disaggregated(decider), fleet);
+        Box::new(Fronted { gateway, front: Self })
     }
 }
 
-impl Policy for Disaggregated {
-    fn pick(&mut self, now: Instant, request: &Incoming<'_>) -> Option<usize> {
-        self.gateway.pick(now, request)
-    }
-
-    fn submit(&mut self, now: Instant, request: &Incoming<'_>) -> Option<Verdict> {
-        let asked = self.gateway.ask(request);
-        let Ok(dispatch) = self.gateway.scheduler.pick(now, &asked) else {
+impl Front for Disaggregated {
+    fn submit(
+        &mut self,
+        gateway: &mut Slotwise,
+        now: Instant,
+        request: &Incoming<'_>,
+    ) -> Option<Verdict> {
+        let asked = gateway.ask(request);
+        let Ok(dispatch) = gateway.scheduler.pick(now, &asked) else {
             return Some(Verdict::Refused(Refusal::Unplaced));
         };
-        self.gateway.requests.insert(request.id, dispatch.request_id);
-        let replica = |endpoint| self.gateway.replica(endpoint).expect("known");
+        gateway.requests.insert(request.id, dispatch.request_id);
+        let replica = |endpoint| gateway.replica(endpoint).expect("known");
         let answers = replica(dispatch.endpoint_id);
         Some(match dispatch.prefill {
             None => Verdict::Goes(answers),
@@ -46,30 +47,10 @@ impl Policy for Disaggregated {
         })
     }
 
-    fn prefilled(&mut self, now: Instant, id: u32, usage: Finished) {
-        let Some(request) = self.gateway.requests.get(&id) else { return };
+    fn prefilled(&mut self, gateway: &mut Slotwise, now: Instant, id: u32, usage: Finished) {
+        let Some(request) = gateway.requests.get(&id) else { return };
         let usage = Usage::default().prompt_tokens(usage.prompt).cached_tokens(usage.cached);
-        let ended = self.gateway.scheduler.complete_leg(now, *request, Stage::Prefill, usage);
+        let ended = gateway.scheduler.complete_leg(now, *request, Stage::Prefill, usage);
         ended.expect("the leg is in flight until its prefill ends");
-    }
-
-    fn first_token(&mut self, now: Instant, id: u32) {
-        self.gateway.first_token(now, id);
-    }
-
-    fn complete(&mut self, now: Instant, id: u32, usage: Finished) {
-        self.gateway.complete(now, id, usage);
-    }
-
-    fn report(&mut self, now: Instant, replica: usize, report: &Report) {
-        self.gateway.report(now, replica, report);
-    }
-
-    fn kv_event(&mut self, now: Instant, replica: usize, change: &KvChange) {
-        self.gateway.kv_event(now, replica, change);
-    }
-
-    fn needs(&self) -> Needs {
-        self.gateway.needs()
     }
 }

@@ -4,30 +4,32 @@ use std::collections::HashMap;
 
 use ::slotwise::{Decision, EvictReason, Instant, RejectReason, RequestId};
 
+use super::front::{Front, Fronted};
 use super::slotwise::{Slotwise, Variant};
-use super::{Finished, Fleet, Incoming, Needs, Policy, Refusal, Report, Verdict};
-use crate::replica::KvChange;
+use super::{Fleet, Incoming, Policy, Refusal, Verdict};
 
-/// A gateway whose requests wait in the scheduler.
+/// A front whose requests wait in the scheduler.
+#[derive(Default)]
 pub(super) struct Flow {
-    gateway: Slotwise,
     waiting: HashMap<RequestId, u32>,
 }
 
 impl Flow {
-    pub(super) fn new(fleet: &Fleet) -> Self {
-        Self { gateway: Slotwise::new(Variant::Flow, fleet), waiting: HashMap::new() }
+    pub(super) fn build(fleet: &Fleet) -> Box<dyn Policy> {
+        let gateway = Slotwise::new(Variant::Flow, fleet);
+        Box::new(Fronted { gateway, front: Self::default() })
     }
 }
 
-impl Policy for Flow {
-    fn pick(&mut self, now: Instant, request: &Incoming<'_>) -> Option<usize> {
-        self.gateway.pick(now, request)
-    }
-
-    fn submit(&mut self, now: Instant, request: &Incoming<'_>) -> Option<Verdict> {
-        let asked = self.gateway.ask(request);
-        match self.gateway.scheduler.submit(now, &asked) {
+impl Front for Flow {
+    fn submit(
+        &mut self,
+        gateway: &mut Slotwise,
+        now: Instant,
+        request: &Incoming<'_>,
+    ) -> Option<Verdict> {
+        let asked = gateway.ask(request);
+        match gateway.scheduler.submit(now, &asked) {
             Ok(id) => {
                 self.waiting.insert(id, request.id);
                 None
@@ -39,16 +41,16 @@ impl Policy for Flow {
         }
     }
 
-    fn poll(&mut self, now: Instant) -> Option<(u32, Verdict)> {
-        let decision = self.gateway.scheduler.poll_decision(now)?;
+    fn poll(&mut self, gateway: &mut Slotwise, now: Instant) -> Option<(u32, Verdict)> {
+        let decision = gateway.scheduler.poll_decision(now)?;
         let id = self
             .waiting
             .remove(&decision.request_id())
             .expect("a decision is about a request that waits");
         let verdict = match decision {
             Decision::Dispatch(dispatch) => {
-                self.gateway.requests.insert(id, dispatch.request_id);
-                Verdict::Goes(self.gateway.replica(dispatch.endpoint_id).expect("known"))
+                gateway.requests.insert(id, dispatch.request_id);
+                Verdict::Goes(gateway.replica(dispatch.endpoint_id).expect("known"))
             }
             Decision::Evict(evicted) => Verdict::Refused(match evicted.reason {
                 EvictReason::TooLarge => Refusal::Unplaced,
@@ -60,27 +62,7 @@ impl Policy for Flow {
         Some((id, verdict))
     }
 
-    fn next_timeout(&self) -> Option<Instant> {
-        self.gateway.scheduler.next_timeout()
-    }
-
-    fn first_token(&mut self, now: Instant, id: u32) {
-        self.gateway.first_token(now, id);
-    }
-
-    fn complete(&mut self, now: Instant, id: u32, usage: Finished) {
-        self.gateway.complete(now, id, usage);
-    }
-
-    fn report(&mut self, now: Instant, replica: usize, report: &Report) {
-        self.gateway.report(now, replica, report);
-    }
-
-    fn kv_event(&mut self, now: Instant, replica: usize, change: &KvChange) {
-        self.gateway.kv_event(now, replica, change);
-    }
-
-    fn needs(&self) -> Needs {
-        self.gateway.needs()
+    fn next_timeout(&self, gateway: &Slotwise) -> Option<Instant> {
+        gateway.scheduler.next_timeout()
     }
 }

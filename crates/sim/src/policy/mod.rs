@@ -7,6 +7,7 @@ mod disaggregated;
 mod dynamo;
 mod dynamo_sessions;
 mod flow;
+mod front;
 mod gie;
 mod gie_flow;
 #[cfg(test)]

@@ -112,7 +112,7 @@ pub const FLOW: [PolicyKind; 5] = [
     PolicyKind {
         name: "slotwise-flow",
         summary: "slotwise behind its flow control: late binding, bands, fair flows",
-        build: |fleet| Box::new(flow::Flow::new(fleet)),
+        build: flow::Flow::build,
     },
     PolicyKind {
         name: "gie-flow",
