@@ -181,7 +181,7 @@ impl Call {
 
     /// Sends the request to the primary port of a data-parallel rank's host, with a header that
     /// names the rank.
-    pub(super) fn to_primary_port(&mut self, port: u16) {
+    pub(super) fn redirect_to_port(&mut self, port: u16) {
         let Some((header, rank)) = answer::data_parallel(&self.url) else { return };
         let (header, rank) = (header, rank.into_owned());
         let Some(place) = self.url.find(rank.as_str()) else { return };

@@ -125,7 +125,7 @@ impl Exchange {
             call.name_legs(gateway);
         }
         if let Some(port) = self.primary_port {
-            call.to_primary_port(port);
+            call.redirect_to_port(port);
         }
         self.outputs.push_back(Output::Send(call));
         self.state = State::Sent(lease);
