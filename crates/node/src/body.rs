@@ -137,7 +137,6 @@ pub fn add_usage(
 
 /// The body for one of the engines of a disaggregated request.
 #[napi]
-#[expect(clippy::too_many_arguments, reason = "options in TypeScript")]
 pub fn kv_transfer_body(
     #[napi(ts_arg_type = "Uint8Array")] body: Bytes<'_>,
     transfer: String,

@@ -246,19 +246,21 @@ mod tests {
     #[test]
     fn the_fuller_stage_decides() {
         let at = |waiting| EndpointLoad { waiting, ..idle() };
-        let of = |pool: &[(Role, f64)]| {
-            utilization().of_pool(pool.iter().map(|(role, waiting)| (*role, at(*waiting))))
+        let is = |pool: &[(Role, f64)], expected: f64| {
+            let pool = pool.iter().map(|(role, waiting)| (*role, at(*waiting)));
+            let found = utilization().of_pool(pool);
+            assert!((found - expected).abs() < 1e-12, "{found} instead of {expected}");
         };
         let (full, half) = (5.0, 2.5);
         let decoding = [(Role::Decode, 0.0); 3];
-        assert_eq!(of(&[&decoding[..], &[(Role::Prefill, full)]].concat()), 1.0);
+        is(&[&decoding[..], &[(Role::Prefill, full)]].concat(), 1.0);
         // One that prefills and decodes is room for both stages.
         let shared = [&decoding[..], &[(Role::Prefill, full), (Role::Unified, 0.0)]].concat();
-        assert_eq!(of(&shared), 0.5);
+        is(&shared, 0.5);
         // An encoding endpoint counts only if there is no other.
-        assert_eq!(of(&[(Role::Encode, full), (Role::Decode, half)]), 0.5);
-        assert_eq!(of(&[(Role::Encode, full), (Role::Encode, 0.0)]), 0.5);
-        assert_eq!(of(&[(Role::EncodePrefill, full), (Role::Decode, half)]), 1.0);
+        is(&[(Role::Encode, full), (Role::Decode, half)], 0.5);
+        is(&[(Role::Encode, full), (Role::Encode, 0.0)], 0.5);
+        is(&[(Role::EncodePrefill, full), (Role::Decode, half)], 1.0);
     }
 
     #[test]
