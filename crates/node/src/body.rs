@@ -1,4 +1,5 @@
 //! Bodies of requests.
+#![expect(clippy::too_many_arguments, reason = "options in TypeScript")]
 
 use napi::Either;
 use napi::bindgen_prelude::{Uint8Array, Uint32Array};

@@ -46,7 +46,7 @@ pub(crate) fn answer(call: &str, args: &Value) -> Option<Value> {
             let api = Api::of_path(text(&args["path"])).expect("an API");
             let parameters = args["parameters"].as_str().unwrap_or("null");
             let host = args["host"].as_str().unwrap_or_default();
-            let port = args["port"].as_u64().unwrap_or(KvTransfer::BOOTSTRAP_PORT.into());
+            let port = args["port"].as_u64().unwrap_or_else(|| KvTransfer::BOOTSTRAP_PORT.into());
             let bootstrap = (host, port as u16, args["room"].as_u64().unwrap_or(0));
             let transfer = KvTransfer::from_name(text(&args["transfer"]), parameters, bootstrap);
             let body = transfer.expect("a transfer").apply(api, &bytes(&args["body"]));
