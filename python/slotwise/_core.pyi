@@ -310,6 +310,18 @@ class Scheduler:
 
         Raises ``UnknownEndpointError``.
         """
+    def reconfigure(
+        self, config: Config | Mapping[str, Any], *, now: float | None = None
+    ) -> None:
+        """Changes the configuration of the running scheduler.
+
+        Queued requests, reservations, cache contents, sessions and learned values stay. Omitted
+        fields have their defaults, except ``seed``, which stays.
+
+        Raises ``ConfigError`` for an invalid field, and for one that cannot change: ``seed``,
+        ``max_endpoints``, ``max_models``, ``max_adapters``, ``max_threads``, ``index``,
+        ``flow.fairness``, ``flow.order`` and ``flow.session_admission``. Nothing changes then.
+        """
     def drain_endpoint(self, endpoint_id: int, *, now: float | None = None) -> None:
         """Stops new requests to the endpoint; requests in flight continue.
 

@@ -89,6 +89,10 @@ class Runner:
         self.scheduler.resume_endpoint(self.ids[name], now=now)
         return "ok"
 
+    def reconfigure(self, config: dict[str, Any], now: float) -> Any:
+        self.scheduler.reconfigure(config, now=now)
+        return "ok"
+
     def handle_load(self, load: dict[str, Any], now: float) -> Any:
         endpoint = self.ids[load.pop("endpoint")]
         if "sampled_at" in load:

@@ -75,6 +75,52 @@ enum Op {
     Cancel(usize),
     Redirect(usize, usize),
     Wait(i64),
+    Reconfigure(Change),
+}
+
+/// A change of the configuration.
+#[derive(Clone, Debug)]
+struct Change {
+    has_profile: bool,
+    decider: Option<Decider>,
+    max_in_flight: usize,
+    max_in_flight_blocks: usize,
+    adapter_window: f64,
+    kv_limit: f64,
+    learn_speed: bool,
+    sessions: usize,
+    /// Also changes a field that cannot change.
+    is_invalid: bool,
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let decider = prop::sample::select(vec![
+        None,
+        Some(Decider::Never),
+        Some(Decider::AlwaysPd),
+        Some(Decider::PredictedPd),
+    ]);
+    let limits = (1usize..40, 0usize..500, 0usize..4);
+    let shares = (prop::sample::select(vec![0.0, 0.25, 1.0]), 0.5..1.0);
+    (any::<[bool; 2]>(), decider, limits, shares, prop::bool::weighted(0.2)).prop_map(
+        |(
+            [has_profile, learn_speed],
+            decider,
+            (max_in_flight, max_in_flight_blocks, sessions),
+            (adapter_window, kv_limit),
+            is_invalid,
+        )| Change {
+            has_profile,
+            decider,
+            max_in_flight,
+            max_in_flight_blocks,
+            adapter_window,
+            kv_limit,
+            learn_speed,
+            sessions,
+            is_invalid,
+        },
+    )
 }
 
 #[derive(Clone, Debug)]
@@ -166,6 +212,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => at().prop_map(Op::Cancel),
         2 => (at(), at()).prop_map(|(request, endpoint)| Op::Redirect(request, endpoint)),
         4 => prop_oneof![-1_000i64..5_000_000, Just(i64::MAX)].prop_map(Op::Wait),
+        2 => change().prop_map(Op::Reconfigure),
     ]
 }
 
@@ -480,6 +527,30 @@ impl World {
                     Ok(()) => self.known.get_mut(&id).expect("in flight").endpoint = to,
                     Err(_) => untouched(&self.scheduler),
                 }
+                format!("{done:?}")
+            }
+            Op::Reconfigure(change) => {
+                let mut config = self.scheduler.config().clone();
+                config.profile = change.has_profile.then(profile);
+                config.disaggregation = change.decider.map(|decider| {
+                    let mut disaggregation = DisaggregationConfig::default();
+                    disaggregation.prefill = decider;
+                    disaggregation
+                });
+                config.max_in_flight = change.max_in_flight;
+                config.max_in_flight_blocks = change.max_in_flight_blocks;
+                config.adapter_window = change.adapter_window;
+                config.kv_limit = change.kv_limit;
+                config.learn_speed = change.learn_speed;
+                config.producers.max_sessions = change.sessions;
+                config.producers.max_cold_endpoints = change.sessions;
+                config.seed ^= u64::from(change.is_invalid);
+                let done = self.scheduler.reconfigure(now, config);
+                match done {
+                    Ok(()) => self.has_profile = change.has_profile,
+                    Err(_) => untouched(&self.scheduler),
+                }
+                assert_eq!(done.is_err(), change.is_invalid);
                 format!("{done:?}")
             }
             Op::Wait(length) => {

@@ -1,6 +1,7 @@
 //! The configuration of a scheduler: limits, assumptions and prices.
 
 mod autoscaling;
+mod change;
 mod plausible;
 mod producers;
 

@@ -120,6 +120,16 @@ impl Fleet {
         self.pool.set_adapter_window(if crowded { (share as usize).max(1) } else { 0 });
     }
 
+    /// Chooses the window again at the next input, after a change of its share. Without a share,
+    /// the window is `closed` for good.
+    pub(crate) fn reopen_adapter_window(&mut self, closed: bool) {
+        self.next_window = self.now;
+        if closed {
+            self.crowded = false;
+            self.pool.set_adapter_window(0);
+        }
+    }
+
     /// Whether the adapter finds a free slot, or is more popular than each that it displaces.
     pub(crate) fn may_displace(&self, slot: &Slot, adapter: u64, now: Instant) -> bool {
         let slots = self.adapter_catalog.traits(adapter).slots;

@@ -7,6 +7,7 @@
 //! its service has decayed. A band is forgotten with its last flow.
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 use core::cmp::Reverse;
 
 use hashbrown::HashMap;
@@ -282,6 +283,13 @@ impl Ledger {
         self.idle += 1;
     }
 
+    /// Changes the limit of idle flows. Lower bands lose theirs first.
+    pub(super) fn set_max_idle(&mut self, now: Instant, max_idle: usize) {
+        self.max_idle = max_idle;
+        let bands: Vec<u32> = self.by_priority.values().rev().copied().collect();
+        bands.into_iter().for_each(|band| self.forget(now, band));
+    }
+
     /// Forgets idle flows of a band that need not be remembered.
     fn forget(&mut self, now: Instant, number: u32) {
         let band = &mut self.bands[number];
@@ -328,7 +336,6 @@ impl QueueTotals {
 #[cfg(test)]
 mod check {
     use alloc::collections::BTreeSet;
-    use alloc::vec::Vec;
 
     use super::*;
 

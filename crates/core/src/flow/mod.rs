@@ -163,6 +163,23 @@ impl<T> RequestQueue<T> {
         }
     }
 
+    /// Changes limits and the policies of saturation. Waiting requests stay, also above a lowered
+    /// limit. The order of requests and of flows must be the same as before.
+    pub(crate) fn reconfigure(&mut self, now: Instant, config: &FlowConfig) {
+        debug_assert!(
+            (self.config.fairness, self.config.order) == (config.fairness, config.order),
+            "invariant: ranks and charges have one unit"
+        );
+        self.now = self.now.max(now);
+        self.ledger.set_max_idle(self.now, config.max_idle_flows);
+        if !config.usage_limit.ranks_bands() {
+            self.active_bands = None;
+        } else if self.active_bands.is_none() {
+            self.active_bands = Some(ActiveBands::default());
+        }
+        self.config = config.clone();
+    }
+
     /// Enqueues a request. It may displace others: see [`next_evicted`](Self::next_evicted).
     pub(crate) fn enqueue(
         &mut self,

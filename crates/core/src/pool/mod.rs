@@ -482,6 +482,26 @@ impl Pool {
         self.refresh_bounds(reservation.endpoint);
     }
 
+    /// Changes what endpoints have by default.
+    pub(crate) fn update_all(&mut self, mut change: impl FnMut(&mut Slot)) {
+        for number in 0..self.slots.len() as u32 {
+            let Some(slot) = self.at_mut(number) else { continue };
+            change(slot);
+            let id = slot.id;
+            self.refresh_bounds(id);
+        }
+    }
+
+    /// Adds a request in flight to the view of its engine, in the order of dispatch.
+    pub(crate) fn view(&mut self, dispatched: Instant, reservation: &Reservation) {
+        let Ok(slot) = self.get_mut(reservation.endpoint) else { return };
+        let Some(view) = &mut slot.engine_view else { return };
+        view.dispatched(dispatched, reservation.order, reservation.uncached_tokens);
+        if reservation.started {
+            view.started(reservation.order, reservation.uncached_tokens);
+        }
+    }
+
     /// Recomputes an endpoint's best case after a change of its load or description.
     fn refresh_bounds(&mut self, id: EndpointId) {
         if let Some(slot) = self.slots[id.slot as usize].as_ref().filter(|slot| slot.id == id) {

@@ -40,7 +40,7 @@ use load_queue::LoadQueue;
 use crate::config::Config;
 use crate::endpoint::EndpointId;
 use crate::fleet::Fleet;
-use crate::flow::{RequestQueue, SessionAdmission, Ticket};
+use crate::flow::{FlowConfig, RequestQueue, SessionAdmission, Ticket};
 use crate::prefix::keyed_state::KeyedState;
 use crate::request::RequestId;
 use crate::time::{Instant, Seconds};
@@ -108,6 +108,11 @@ impl Queueing {
     /// Charges a request's flow the actual cost, once the request has ended.
     pub(crate) fn settle(&mut self, charge: FlowCharge, actual: Seconds) {
         self.waiting.settle(charge.priority.0, charge.flow, charge.service, actual);
+    }
+
+    /// Applies the limits of a new configuration with equal policies of order and fairness.
+    pub(crate) fn reconfigure(&mut self, now: Instant, config: &FlowConfig) {
+        self.waiting.reconfigure(now, config);
     }
 
     /// Handles an endpoint that has joined the pool.

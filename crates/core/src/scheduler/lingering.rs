@@ -19,6 +19,10 @@ pub(super) struct Lingering {
 const LONGEST: Duration = Duration::from_secs(60);
 
 impl Lingering {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &InFlight> {
+        self.requests.values()
+    }
+
     pub(super) fn next_end(&self) -> Option<Instant> {
         self.requests.keys().next().map(|(at, _)| *at)
     }

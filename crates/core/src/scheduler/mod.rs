@@ -12,6 +12,7 @@
 //! | `lifecycle` | first token, tokens, end and redirection of a request |
 //! | `settlement` | the end of a request: its charge, its release, and what is learned |
 //! | `lingering` | bookings of cancelled requests on engines that ignore disconnects |
+//! | `reconfigure` | a new configuration for a running scheduler |
 //! | `explain`, `explanation_table` | the cost or the scores of every candidate |
 //! | `stats`, `pool_stats` | counters and gauges; signals for an autoscaler |
 //! | `rejection_message` | the sentence of a rejection |
@@ -28,6 +29,7 @@ mod lifecycle;
 mod lingering;
 mod pick;
 mod pool_stats;
+mod reconfigure;
 mod rejection_message;
 mod settlement;
 mod snapshot;
@@ -63,13 +65,14 @@ pub use stats::{BandStats, EndpointStats, StageSplit, Stats};
 /// **After each input, call [`poll_decision(now)`](Self::poll_decision) until it returns `None`;
 /// then wait for the next input or for [`next_timeout()`](Self::next_timeout).**
 ///
-/// The methods are of four kinds:
+/// The methods are of five kinds:
 ///
 /// - *Inputs about endpoints*: [`add_endpoint`](Self::add_endpoint),
 ///   [`update_endpoint`](Self::update_endpoint), [`drain_endpoint`](Self::drain_endpoint),
 ///   [`resume_endpoint`](Self::resume_endpoint), [`remove_endpoint`](Self::remove_endpoint);
 ///   [`handle_load`](Self::handle_load), [`handle_adapters`](Self::handle_adapters),
 ///   [`handle_kv_event`](Self::handle_kv_event), [`handle_probe`](Self::handle_probe).
+/// - *Configuration*: [`reconfigure`](Self::reconfigure).
 /// - *The life of a request*: [`pick`](Self::pick) or [`submit`](Self::submit); then
 ///   [`handle_first_token`](Self::handle_first_token), [`handle_tokens`](Self::handle_tokens),
 ///   [`handle_answer`](Self::handle_answer) and [`redirect`](Self::redirect); then exactly one of
@@ -120,14 +123,7 @@ impl Scheduler {
     ///
     /// [`ConfigError`] names the first field that cannot be used, and what would.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
-        let profiles = match (config.profile.clone(), config.profiles.clone()) {
-            (Some(profile), None) => Some(StageProfiles::of_one(profile.into())),
-            (None, Some(profiles)) => Some(StageProfiles::new(profiles)?),
-            (None, None) => None,
-            (Some(_), Some(_)) => {
-                return Err(ConfigError::new("profiles", "must not be set together with profile"));
-            }
-        };
+        let profiles = Self::profiles_of(&config)?;
         Self::build(config, profiles)
     }
 
@@ -157,12 +153,33 @@ impl Scheduler {
         Self::build(config, Some(StageProfiles::of_one(profile)))
     }
 
-    fn build(mut config: Config, profiles: Option<StageProfiles>) -> Result<Self, ConfigError> {
+    /// The scheduling profiles that the configuration names, if any.
+    fn profiles_of(config: &Config) -> Result<Option<StageProfiles>, ConfigError> {
+        match (config.profile.clone(), config.profiles.clone()) {
+            (Some(profile), None) => Ok(Some(StageProfiles::of_one(profile.into()))),
+            (None, Some(profiles)) => StageProfiles::new(profiles).map(Some),
+            (None, None) => Ok(None),
+            (Some(_), Some(_)) => {
+                Err(ConfigError::new("profiles", "must not be set together with profile"))
+            }
+        }
+    }
+
+    /// The configuration, if it is valid, with the deciders that the profiles name.
+    fn checked(
+        mut config: Config,
+        profiles: Option<&StageProfiles>,
+    ) -> Result<Config, ConfigError> {
         config.validate()?;
-        if let Some(deciders) = profiles.as_ref().and_then(StageProfiles::deciders) {
+        if let Some(deciders) = profiles.and_then(StageProfiles::deciders) {
             let disaggregation = config.disaggregation.get_or_insert_default();
             (disaggregation.prefill, disaggregation.encode) = (deciders.prefill, deciders.encode);
         }
+        Ok(config)
+    }
+
+    fn build(config: Config, profiles: Option<StageProfiles>) -> Result<Self, ConfigError> {
+        let config = Self::checked(config, profiles.as_ref())?;
         let hasher = PromptHasher::new(config.seed);
         let hash_state = KeyedState::new(hasher.name("tables"));
         Ok(Self {

@@ -218,6 +218,7 @@ impl Runner {
             "resume_endpoint" => {
                 answer(scheduler.resume_endpoint(now, self.endpoints[text(argument)]))
             }
+            "reconfigure" => answer(scheduler.reconfigure(now, read(argument))),
             "handle_load" => {
                 let Named::<Load> { endpoint, rest } = read(argument);
                 answer(scheduler.handle_load(now, self.endpoints[&endpoint], rest))

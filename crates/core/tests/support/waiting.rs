@@ -31,6 +31,22 @@ pub(crate) enum Op {
     Remove(usize),
     Drain(usize, bool),
     Wait(u32),
+    Reconfigure(Limits),
+}
+
+/// The part of the configuration that changes at run time.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    max_requests: Option<usize>,
+    band: usize,
+    idle_flows: usize,
+    max_in_flight: usize,
+    queued_prefill_ms: u64,
+    lower_share: f64,
+    saturation: SaturationPolicy,
+    usage_limit: UsageLimitPolicy,
+    /// Also changes a field that cannot change.
+    is_invalid: bool,
 }
 
 /// How a scheduler is set up.
@@ -183,6 +199,19 @@ impl World {
                     done.expect("in the pool");
                 }
             }
+            Op::Reconfigure(limits) => {
+                let mut config = self.scheduler.config().clone();
+                config.max_in_flight = limits.max_in_flight;
+                let flow = &mut config.flow;
+                (flow.max_requests, flow.band.max_requests) = (limits.max_requests, limits.band);
+                flow.max_idle_flows = limits.idle_flows;
+                flow.max_queued_prefill = Duration::from_millis(limits.queued_prefill_ms);
+                flow.lower_share = limits.lower_share;
+                (flow.saturation, flow.usage_limit) = (limits.saturation, limits.usage_limit);
+                config.max_threads += usize::from(limits.is_invalid);
+                let changed = self.scheduler.reconfigure(now, config);
+                prop_assert_eq!(changed.is_err(), limits.is_invalid);
+            }
             Op::Wait(ms) => self.now = now + Duration::from_millis(u64::from(*ms)),
         }
         self.drain()
@@ -244,6 +273,50 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
         1 => any::<usize>().prop_map(Op::Remove),
         1 => (any::<usize>(), any::<bool>()).prop_map(|(at, drains)| Op::Drain(at, drains)),
         4 => (0u32..1_500).prop_map(Op::Wait),
+        2 => limits().prop_map(Op::Reconfigure),
+    ]
+}
+
+fn limits() -> impl Strategy<Value = Limits> {
+    let counts = (prop::option::of(1usize..9), 1usize..9, 0usize..4, 1usize..20, 0u64..400);
+    let policies = (saturation(), usage_limit(), prop_oneof![Just(0.0), Just(0.2)]);
+    (counts, policies, prop::bool::weighted(0.1)).prop_map(
+        |(
+            (max_requests, band, idle_flows, max_in_flight, queued_prefill_ms),
+            (saturation, usage_limit, lower_share),
+            is_invalid,
+        )| Limits {
+            max_requests,
+            band,
+            idle_flows,
+            max_in_flight,
+            queued_prefill_ms,
+            lower_share,
+            saturation,
+            usage_limit,
+            is_invalid,
+        },
+    )
+}
+
+fn saturation() -> impl Strategy<Value = SaturationPolicy> {
+    let mut concurrency = ConcurrencyDetector::default();
+    concurrency.max_concurrency = 2;
+    prop_oneof![
+        2 => Just(SaturationPolicy::default()),
+        1 => Just(SaturationPolicy::ConcurrencyDetector(concurrency)),
+        1 => Just(SaturationPolicy::UtilizationDetector(UtilizationDetector::default())),
+    ]
+}
+
+fn usage_limit() -> impl Strategy<Value = UsageLimitPolicy> {
+    let mut by_value = PriorityHoldback::new(0.4);
+    by_value.domain = HoldbackDomain::Value;
+    prop_oneof![
+        2 => Just(UsageLimitPolicy::default()),
+        1 => Just(UsageLimitPolicy::PriorityHoldback(PriorityHoldback::new(0.4))),
+        1 => Just(UsageLimitPolicy::PriorityHoldback(by_value)),
+        1 => Just(UsageLimitPolicy::SoftReflective(SoftReflective::default())),
     ]
 }
 
@@ -261,22 +334,7 @@ pub(crate) fn setup() -> impl Strategy<Value = Setup> {
         Just(QueueOrder::SloDeadline),
         Just(QueueOrder::ShortestWork),
     ];
-    let mut concurrency = ConcurrencyDetector::default();
-    concurrency.max_concurrency = 2;
-    let saturation = prop_oneof![
-        2 => Just(SaturationPolicy::default()),
-        1 => Just(SaturationPolicy::ConcurrencyDetector(concurrency)),
-        1 => Just(SaturationPolicy::UtilizationDetector(UtilizationDetector::default())),
-    ];
-    let mut by_value = PriorityHoldback::new(0.4);
-    by_value.domain = HoldbackDomain::Value;
-    let usage_limit = prop_oneof![
-        2 => Just(UsageLimitPolicy::default()),
-        1 => Just(UsageLimitPolicy::PriorityHoldback(PriorityHoldback::new(0.4))),
-        1 => Just(UsageLimitPolicy::PriorityHoldback(by_value)),
-        1 => Just(UsageLimitPolicy::SoftReflective(SoftReflective::default())),
-    ];
-    let policies = (fairness, order, saturation, usage_limit);
+    let policies = (fairness, order, saturation(), usage_limit());
     (policies, prop_oneof![Just(0.0), Just(0.2)], any::<bool>(), any::<bool>()).prop_map(
         |((fairness, order, saturation, usage_limit), lower_share, guard, few)| Setup {
             fairness,

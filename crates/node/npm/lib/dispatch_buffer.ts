@@ -7,7 +7,7 @@ import type { Dispatch, Leg } from './values.js';
  */
 export class DispatchBuffer {
   #numbers = new Float64Array(HEADER);
-  readonly #maxAlternatives: number;
+  #maxAlternatives: number;
 
   constructor(maxAlternatives: number) {
     this.#maxAlternatives = maxAlternatives;
@@ -16,6 +16,12 @@ export class DispatchBuffer {
   /** Where the next native call writes. */
   get numbers(): Float64Array {
     return this.#numbers;
+  }
+
+  /** Changes the limit of alternatives, for a pool of this size. */
+  limit(maxAlternatives: number, endpoints: number): void {
+    this.#maxAlternatives = maxAlternatives;
+    this.reserve(endpoints);
   }
 
   /** Makes room for the alternatives of a pool of this size. */

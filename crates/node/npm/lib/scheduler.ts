@@ -73,7 +73,7 @@ export class Scheduler extends Endpoints {
   readonly #waiting: Waiting;
   readonly #maxQueued: number;
   /** How long `acquire` waits without a `timeoutMs`. */
-  readonly #ttlMs: number;
+  #ttlMs: number;
   #closed = false;
 
   /** Creates a scheduler without endpoints. */
@@ -100,6 +100,25 @@ export class Scheduler extends Endpoints {
       withdraw: (requests) => this.#withdraw(requests),
       clock: () => this.clock(),
     });
+  }
+
+  /**
+   * Changes the configuration of the running scheduler. Queued requests, reservations, cache
+   * contents, sessions and learned values stay. Omitted fields have their defaults, except `seed`,
+   * which stays.
+   *
+   * Throws `ConfigError` for an invalid field, and for one that cannot change: `seed`,
+   * `maxEndpoints`, `maxModels`, `maxAdapters`, `maxThreads`, `index`, `flow.fairness`,
+   * `flow.order` and `flow.sessionAdmission`. Nothing changes then.
+   */
+  reconfigure(config: Config, now?: number): void {
+    const [at, settings] = [this.time.at(now), readConfig(config)];
+    guarded(() => this.native.reconfigure(at, settings));
+    warnOfConfig(settings);
+    const { alternatives, flow } = this.config;
+    this.buffer.limit(alternatives, this.names.size);
+    this.#ttlMs = flow.ttlMs;
+    this.wake(at);
   }
 
   // Requests.

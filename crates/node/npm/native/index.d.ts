@@ -243,6 +243,8 @@ export declare class NativeScheduler {
   redirect(now: number, requestId: number, endpointId: number, failure: string): void
   /** A scheduler with no endpoints. */
   constructor(config: Config)
+  /** Changes the configuration. Without a seed, the current one stays. */
+  reconfigure(now: number, config: Config): void
   /** Frees its memory. */
   close(): void
   /** What to poll after inputs: the sum of 1 for decisions and 2 for drained endpoints. */

@@ -74,6 +74,20 @@ impl NativeScheduler {
         Ok(Self { state: RefCell::new(Some(state)) })
     }
 
+    /// Changes the configuration. Without a seed, the current one stays.
+    #[napi]
+    pub fn reconfigure(&self, now: f64, config: Config) -> Result<()> {
+        let now = instant("now", now)?;
+        let has_seed = config.seed.is_some();
+        let mut config = slotwise::Config::try_from(config).map_err(|unfit| unfit.in_config())?;
+        self.input(|scheduler| {
+            if !has_seed {
+                config.seed = scheduler.config().seed;
+            }
+            scheduler.reconfigure(now, config).map_err(invalid_config)
+        })
+    }
+
     /// Frees its memory.
     #[napi]
     pub fn close(&self) {

@@ -165,6 +165,26 @@ impl Scheduler {
         Ok(Self { gateway, readers: Readers::default(), clock, cost, wakeup: OnceLock::new() })
     }
 
+    #[pyo3(signature = (config, *, now = None))]
+    fn reconfigure(
+        &self,
+        py: Python<'_>,
+        config: &Bound<'_, PyAny>,
+        now: Option<f64>,
+    ) -> PyResult<()> {
+        let (now, seed_is_given) = (self.now(py, now)?, gives_seed(config)?);
+        let mut config = from_python::<slotwise::Config>(config)?;
+        let implausible = config.implausible();
+        self.input(py, |gateway| {
+            let scheduler = gateway.scheduler_mut();
+            if !seed_is_given {
+                config.seed = scheduler.config().seed;
+            }
+            scheduler.reconfigure(now, config)
+        })?;
+        implausible.into_iter().try_for_each(|found| warn_implausible(py, Some(found)))
+    }
+
     #[getter]
     fn config<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let config = self.lock(py)?.scheduler().config().clone();

@@ -18,6 +18,13 @@ impl ColdEndpoints {
         Self { order: Vec::new(), limit }
     }
 
+    /// Changes the limit; the least recent endpoints are forgotten.
+    pub(super) fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+        let above = self.order.len().saturating_sub(limit);
+        self.order.drain(..above);
+    }
+
     /// Records a cold request on the endpoint. Computes in **O(limit)**.
     pub(super) fn record(&mut self, endpoint: EndpointId) {
         self.order.retain(|other| *other != endpoint);

@@ -76,6 +76,16 @@ impl SchedulingCycle {
         Self { profiles, state: CycleState::new(Producers::new(config, hash_state)) }
     }
 
+    /// Replaces the profiles. The state between requests stays.
+    pub(crate) fn replace(&mut self, profiles: StageProfiles) {
+        self.profiles = profiles;
+    }
+
+    /// Changes the limits of the state between requests.
+    pub(crate) fn set_limits(&mut self, config: &ProducerConfig) {
+        self.state.producers.set_limits(config);
+    }
+
     /// Selects an endpoint for the request among those that are not excluded, and if possible among
     /// those that `prefers` accepts. Exclusions for health are waived as for the default profile.
     ///

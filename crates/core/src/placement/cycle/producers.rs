@@ -19,4 +19,10 @@ impl Producers {
             cold: ColdEndpoints::new(config.max_cold_endpoints),
         }
     }
+
+    /// Changes the limits; the least recent entries above a lowered one are forgotten.
+    pub(super) fn set_limits(&mut self, config: &ProducerConfig) {
+        self.sessions.set_limits(config);
+        self.cold.set_limit(config.max_cold_endpoints);
+    }
 }

@@ -40,6 +40,15 @@ impl SessionBindings {
         }
     }
 
+    /// Changes the limits; the least recent bindings above a lowered limit end.
+    pub(super) fn set_limits(&mut self, config: &ProducerConfig) {
+        (self.ttl, self.limit) = (config.session_ttl, config.max_sessions);
+        while self.sessions.len() > self.limit {
+            let Some((_, oldest)) = self.by_use.pop_first() else { return };
+            self.sessions.remove(&oldest);
+        }
+    }
+
     /// The endpoint of the session.
     pub(super) fn endpoint(&self, now: Instant, session: u64) -> Option<EndpointId> {
         let binding = self.sessions.get(&session)?;

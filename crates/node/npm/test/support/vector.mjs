@@ -84,6 +84,8 @@ export class Runner {
         return scheduler.drainEndpoint(this.#id(argument), now);
       case 'resume_endpoint':
         return scheduler.resumeEndpoint(this.#id(argument), now);
+      case 'reconfigure':
+        return scheduler.reconfigure(fromCore(argument), now);
       case 'handle_load': {
         const { endpoint, sampled_at, ...load } = argument;
         const sampledAt = sampled_at === undefined ? undefined : sampled_at / 1_000;
