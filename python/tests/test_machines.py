@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from conftest import GATEWAY_TESTS
-from slotwise import gates, routing
+from slotwise import clusters, gates, routing
 from slotwise.machine import Machine
 
 FILES = sorted((GATEWAY_TESTS / "machines").glob("*.json"))
@@ -34,8 +34,8 @@ def test_every_call_has_the_expected_answer(name: str, case: Any) -> None:
 
 
 def test_the_examples_of_the_documentation_hold() -> None:
-    assert doctest.testmod(routing).failed == 0
-    assert doctest.testmod(gates).failed == 0
+    for module in (clusters, gates, routing):
+        assert doctest.testmod(module).failed == 0
 
 
 def test_a_route_is_typed() -> None:
@@ -88,3 +88,31 @@ def test_a_check_of_a_stream_is_typed() -> None:
     check.finish(now=0.0)
     assert check.fail(0, now=0.0) and check.refused is not None
     assert (check.refused.http_status, check.failures) == (503, 1)
+
+
+def test_a_choice_of_a_cluster_is_typed() -> None:
+    exports = [{"cluster": "a", "region": "eu", "network_time": 0.5}]
+    typed = clusters.Clusters({"pools": [{"name": "p", "timeout": 1, "exports": exports}]})
+    typed.report("p", "a", now=0.0, ready_endpoints=2, in_flight=1, wait=0.25)
+    choice = typed.choose("p", now=1.0, prompt_tokens=5_000, cached_tokens={"a": 2_500})
+    assert choice == clusters.Choice("a", "eu", "full", 1.0, 2_500, ())
+    (candidate,) = typed.explain("p", now=1.0).candidates
+    assert candidate == clusters.Candidate("a", "eu", "full", 1.0, 1, 1.0, 0.5, 0.25, 0, 0.75)
+    typed.complete("p", "a", now=2.0, duration=1.0)
+    for _ in range(99):
+        typed.begin("p", "a", now=2.0)
+        typed.complete("p", "a", now=2.0, duration=1.0)
+    hint = typed.timeout_hint("p")
+    assert hint is not None and hint.timeout == 1 and hint.is_too_short
+    assert 1 <= hint.p99 <= 1.125 and hint.least == 2 * hint.p99
+    assert typed.next_timeout() == 10.0
+    typed.begin("p", "a", now=2.0)
+    typed.withdraw("p", "a", now=3.0)
+    with pytest.raises(clusters.NoClusterError) as refused:
+        typed.choose("p", now=3.0)
+    assert (refused.value.code, refused.value.http_status) == ("no_cluster", 503)
+    typed.cancel("p", "a", now=3.0)
+    assert typed.drained() == [("p", "a")]
+    typed.export("p", {"cluster": "b"}, now=4.0)
+    with pytest.raises(ValueError, match="no request in flight"):
+        typed.fail("p", "b", now=4.0)

@@ -1,4 +1,4 @@
-"""The examples of the manual's pages on routing and configuration are run."""
+"""The examples of the manual's pages on routing, clusters and configuration are run."""
 
 import doctest
 import re
@@ -10,7 +10,7 @@ from slotwise import configuration
 PAGES = Path(__file__).parents[2] / "docs" / "src"
 
 
-@pytest.mark.parametrize("page", ["routing.md", "configuration.md"])
+@pytest.mark.parametrize("page", ["routing.md", "clusters.md", "configuration.md"])
 def test_the_example_of_the_manual(page: str) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", (PAGES / page).read_text(), flags=re.S)
     exec(compile(example, page, "exec"), {})

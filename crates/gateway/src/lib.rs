@@ -14,6 +14,7 @@
 //!  lease      Lease: one dispatched request, from its reservation to its one end
 //!  exchange   Exchange: one client request over several attempts, from its body to its reply
 //!  gates      Gates: API keys, quotas and rate limits; SafetyCheck: checks of content
+//!  clusters   Clusters: which cluster serves a request to a pool that several export
 //!  routing    Routing: which pool serves a request, and under which model name
 //!  request    RequestOptions: the host's options over headers, and headers over the body
 //!  names      words that all languages share, and the error for an unknown one
@@ -92,6 +93,7 @@ extern crate alloc;
 extern crate std;
 
 mod classes;
+pub mod clusters;
 #[cfg(feature = "config")]
 pub mod config;
 pub mod engines;

@@ -6,11 +6,13 @@
 //! | `configuration` | a [`Configuration`](crate::config::Configuration) of a file |
 //! | `gates` | [`Gates`](crate::gates::Gates) with its grants |
 //! | `safety` | [`SafetyCheck`](crate::gates::safety::SafetyCheck) |
+//! | `clusters` | [`Clusters`](crate::clusters::Clusters) |
 //! | `routing` | [`Routing`](crate::routing::Routing) with its generator |
 //!
 //! A binding has one class for all of them, so every language has the same calls, arguments and
 //! errors. In Rust, use the types themselves.
 
+mod clusters;
 #[cfg(feature = "config")]
 mod configuration;
 mod gates;
@@ -58,6 +60,7 @@ trait Calls: Send + Sync {
 type Constructor = fn(Value) -> Result<Box<dyn Calls>, ArgumentError>;
 
 const KINDS: &[(&str, Constructor)] = &[
+    ("clusters", clusters::new),
     ("routing", routing::new),
     ("gates", gates::new),
     ("safety", safety::new),

@@ -34,6 +34,7 @@ pub use config::{
     RewriteRule, RewriteTarget, RoutedPool, RoutingConfig, Rule, RuleMatch,
 };
 pub use error::{InvalidRouting, NoRoute};
+pub(crate) use split::hash;
 
 use self::catalog::Catalog;
 use self::matches::MatchOrder;

@@ -44,7 +44,7 @@ fn side(weights: impl Iterator<Item = u32>, mut point: u64) -> Option<usize> {
 }
 
 /// FNV-1a over the parts and the ends between them. `Rng::new` mixes the result.
-fn hash(seed: u64, parts: [&str; 3]) -> u64 {
+pub(crate) fn hash<const N: usize>(seed: u64, parts: [&str; N]) -> u64 {
     let bytes = parts.iter().flat_map(|part| part.bytes().map(u64::from).chain([256]));
     let start = seed ^ 0xcbf2_9ce4_8422_2325;
     bytes.fold(start, |hash, byte| (hash ^ byte).wrapping_mul(0x0000_0100_0000_01b3))

@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { test } from 'node:test';
+import { Clusters, NoClusterError } from 'slotwise/clusters';
 import { Gates, RefusedError, SafetyCheck } from 'slotwise/gates';
 import { NoRouteError, Routing } from 'slotwise/routing';
 
@@ -80,4 +81,37 @@ test('a check of a stream is typed', () => {
   assert.equal(check.pollOutput(), null);
   check.finish(2);
   assert.deepEqual([Buffer.from(check.pollOutput()), check.ended, check.refused], [event, true, null]);
+});
+
+test('a choice of a cluster is typed', () => {
+  const exports = [{ cluster: 'a', region: 'eu', networkTime: 0.5 }];
+  const clusters = new Clusters({ pools: [{ name: 'p', timeout: 1, exports }] });
+  clusters.report('p', 'a', { now: 0, readyEndpoints: 2, inFlight: 1, waitMs: 250 });
+  const choice = clusters.choose('p', { now: 1_000, promptTokens: 5_000, cachedTokens: { a: 2_500 } });
+  assert.deepEqual(choice, {
+    cluster: 'a', region: 'eu', reason: 'full', costMs: 1_000, cachedTokens: 2_500, dryRun: [],
+  });
+  const { candidates } = clusters.explain('p', { now: 1_000 });
+  assert.deepEqual(candidates, [{
+    cluster: 'a', region: 'eu', standing: 'full', load: 1, inFlight: 1, share: 1,
+    networkMs: 500, waitMs: 250, cachedTokens: 0, costMs: 750,
+  }]);
+  clusters.complete('p', 'a', { now: 2_000, durationMs: 1_000 });
+  for (let request = 0; request < 99; request++) {
+    clusters.begin('p', 'a', { now: 2_000 });
+    clusters.complete('p', 'a', { now: 2_000, durationMs: 1_000 });
+  }
+  const hint = clusters.timeoutHint('p');
+  assert.equal(hint.timeoutMs, 1_000);
+  assert.equal(hint.isTooShort, true);
+  assert.equal(clusters.nextTimeout(), 10_000);
+  clusters.begin('p', 'a', { now: 2_000 });
+  clusters.withdraw('p', 'a', { now: 3_000 });
+  assert.throws(() => clusters.choose('p', { now: 3_000 }), (error) => {
+    return error instanceof NoClusterError && error.code === 'no_cluster' && error.httpStatus === 503;
+  });
+  clusters.cancel('p', 'a', { now: 3_000 });
+  assert.deepEqual(clusters.drained(), [{ pool: 'p', cluster: 'a' }]);
+  clusters.export('p', { cluster: 'b' }, { now: 4_000 });
+  assert.throws(() => clusters.fail('p', 'b', { now: 4_000 }), /no request in flight/);
 });

@@ -1,0 +1,2 @@
+// The same subpath for `import`.
+export { Clusters, NoClusterError } from './dist/clusters.js';
