@@ -22,6 +22,8 @@
 //!  json       JSON between this crate and hosts of other languages, with the feature `json`
 //!  policy     the reference's policies as functions of JSON
 //!  config     Configuration: one file that describes a gateway, with the feature `config`
+//!  pools      Pools: a gateway for each pool of a configuration, changed while it serves
+//!  mirror     Gateway::pick_mirror: copies of requests, which never delay others
 //!  machines   routing and the like as machines over JSON
 //! ```
 //!
@@ -105,9 +107,12 @@ pub mod json;
 pub mod lease;
 #[cfg(feature = "json")]
 pub mod machines;
+mod mirror;
 pub mod names;
 #[cfg(feature = "json")]
 pub mod policy;
+#[cfg(feature = "config")]
+mod pools;
 mod request;
 pub mod routing;
 #[cfg(feature = "serde")]
@@ -118,6 +123,8 @@ pub use classes::Classified;
 pub use exchange::{Call, Exchange, KvConnector, Output};
 pub use gateway::Gateway;
 pub use lease::Lease;
+#[cfg(feature = "config")]
+pub use pools::{LeftPool, Pools};
 pub use request::{RejectionTexts, RequestOptions};
 pub use wakeup::{Drained, Wakeup};
 

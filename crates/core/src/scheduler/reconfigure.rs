@@ -83,6 +83,28 @@ impl Scheduler {
         Ok(())
     }
 
+    /// Whether [`reconfigure`](Self::reconfigure) would accept this configuration. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`reconfigure`](Self::reconfigure).
+    ///
+    /// ```
+    /// use slotwise::Scheduler;
+    ///
+    /// let scheduler = Scheduler::default();
+    /// let mut config = scheduler.config().clone();
+    /// config.shed_above *= 2;
+    /// assert_eq!(scheduler.check_reconfigure(&config), Ok(()));
+    /// config.max_endpoints -= 1;
+    /// assert_eq!(scheduler.check_reconfigure(&config).unwrap_err().field, "max_endpoints");
+    /// ```
+    pub fn check_reconfigure(&self, config: &Config) -> Result<(), ConfigError> {
+        self.config().fixed_fields_equal(config)?;
+        let profiles = Self::profiles_of(config)?;
+        Self::checked(config.clone(), profiles.as_ref()).map(|_| ())
+    }
+
     /// Applies changed defaults to the endpoints whose descriptions omit the values.
     fn apply_endpoint_defaults(&mut self, before: &Config) {
         let config = &self.fleet.config;

@@ -81,7 +81,7 @@ impl Configuration {
     }
 
     /// The first invalid field of each part; paths are those of the own file.
-    pub(super) fn check(&self) -> Vec<Problem> {
+    pub(crate) fn check(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         if let Err(error) = Routing::new(self.routing.clone()) {
             problems.push(Problem::new(error.expected).in_field(&error.field));

@@ -26,7 +26,7 @@ pub struct Problem {
 
 impl Problem {
     /// A problem whose place and path the caller adds.
-    pub(super) fn new(message: impl Into<String>) -> Self {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), ..Self::default() }
     }
 
@@ -36,12 +36,12 @@ impl Problem {
     }
 
     /// The same problem within the field `key`.
-    pub(super) fn in_field(self, key: &str) -> Self {
+    pub(crate) fn in_field(self, key: &str) -> Self {
         Self { path: joined(key, &self.path), ..self }
     }
 
     /// The same problem within item number `at`.
-    pub(super) fn in_item(self, at: usize) -> Self {
+    pub(crate) fn in_item(self, at: usize) -> Self {
         Self { path: joined(&format!("[{at}]"), &self.path), ..self }
     }
 
