@@ -66,7 +66,7 @@ const SETTLING: Duration = Duration::from_secs(1);
 const LEAD: f64 = 2.0;
 
 impl Fleet {
-    /// A fleet without endpoints. `keyed` keys its tables.
+    /// A fleet without endpoints. `hash_state` keys its tables.
     pub(crate) fn new(config: Config, hasher: PromptHasher, hash_state: KeyedState) -> Self {
         let mut limits = config.index.clone();
         limits.slots = config.max_endpoints;

@@ -223,7 +223,8 @@ pub(super) fn exclusion(
 }
 
 /// Whether the request has no condition that depends on the endpoint, except its size: an endpoint
-/// with an [open capacity](crate::pool::Pool::open_capacities) is excluded only if it is too small.
+/// with an [open capacity](crate::pool::ProfileMarks::open_capacities) is excluded only if it is
+/// too small.
 pub(super) fn is_unconditional(query: Query<'_>) -> bool {
     let Query { now, request, lookup, session_admission, .. } = query;
     lookup.home.is_none()

@@ -27,7 +27,9 @@ use crate::time::Seconds;
 pub(super) struct PrunedSearch<'a, B, L> {
     fleet: &'a Fleet,
     lookup: &'a Lookup,
-    work: Work,
+    /// Tokens that the endpoint's KV cache holds for the request.
+    tokens: u32,
+    computes_prompt: bool,
     bound: &'a B,
     ties: TieBreaker<'a>,
     look: L,
@@ -50,7 +52,9 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
     pub(super) fn new(fleet: &'a Fleet, query: Query<'a>, bound: &'a B, look: L) -> Self {
         let Query { lookup, work, .. } = query;
         let ties = TieBreaker::for_prompt(fleet, lookup);
-        Self { fleet, lookup, work, bound, ties, look, bar: None }
+        let tokens = if let Work::Encode = work { 0 } else { lookup.tokens };
+        let computes_prompt = matches!(work, Work::Prompt);
+        Self { fleet, lookup, tokens, computes_prompt, bound, ties, look, bar: None }
     }
 
     /// Weighs every endpoint that may be below the bar, and few others.
@@ -201,10 +205,11 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
     /// The lower bound of the request's cost in nanoseconds, with this prefix cached.
     #[inline(always)]
     fn cost(&self, best_case: &BestCase, cached: CachedPrefix) -> u64 {
-        let tokens = if let Work::Encode = self.work { 0 } else { self.lookup.tokens };
-        let work = match self.work {
-            Work::Prompt => best_case.work(tokens.saturating_sub(cached.tokens), cached.tokens),
-            Work::Answer { .. } | Work::Encode => Seconds::ZERO,
+        let tokens = self.tokens;
+        let work = if self.computes_prompt {
+            best_case.work(tokens.saturating_sub(cached.tokens), cached.tokens)
+        } else {
+            Seconds::ZERO
         };
         let least = LeastInputs {
             wait: best_case.least_wait,

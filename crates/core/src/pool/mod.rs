@@ -3,7 +3,6 @@
 mod best_case;
 mod block_layout;
 mod bounds;
-mod changes;
 mod engine_view;
 mod error;
 mod evictions;
@@ -12,6 +11,7 @@ mod health;
 mod in_flight;
 mod multiset;
 mod outcome;
+mod profile_marks;
 mod slot;
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -33,9 +33,9 @@ pub(crate) use evictions::Shortfall;
 pub(crate) use external_load::{ExternalLoad, PoolReports};
 pub use health::{BackoffCause, HealthState};
 pub(crate) use health::{BackoffPeriods, Outcome, OutcomeContext};
+pub(crate) use profile_marks::ProfileMarks;
 pub(crate) use slot::Slot;
 
-use changes::Changes;
 use multiset::Multiset;
 
 /// The endpoints of one scheduler, in slots that are used again.
@@ -46,10 +46,8 @@ pub(crate) struct Pool {
     bounds: Bounds,
     /// In parallel with `slots`.
     ties: Vec<Tie>,
-    /// In parallel with `slots`.
-    changes: Changes,
-    /// In parallel with `slots`: see [`open_capacities`](Self::open_capacities).
-    open_capacities: Vec<u32>,
+    /// What a scheduling profile reads of all slots; `None` until a profile is set.
+    marks: Option<ProfileMarks>,
     /// The generation of the next endpoint in each slot.
     generations: Vec<u32>,
     free: Vec<u32>,
@@ -122,8 +120,7 @@ impl Pool {
             slots: Vec::new(),
             bounds: Bounds::default(),
             ties: Vec::new(),
-            changes: Changes::default(),
-            open_capacities: Vec::new(),
+            marks: None,
             generations: Vec::new(),
             free: Vec::new(),
             names: BTreeMap::new(),
@@ -158,8 +155,6 @@ impl Pool {
             let layout =
                 BlockLayout { block_size: NonZeroU32::MIN, any_model: false, lookahead: 0 };
             self.ties.push(Tie { key: 0, layout });
-            self.changes.push();
-            self.open_capacities.push(0);
             self.generations.push(0);
             (self.slots.len() - 1) as u32
         });
@@ -172,7 +167,10 @@ impl Pool {
         self.layouts.add(slot.layout);
         slot.endpoint.models.iter().for_each(|model| self.models.add(model.clone()));
         self.slots[at as usize] = Some(slot);
-        self.changes.mark(at);
+        if let Some(marks) = &mut self.marks {
+            marks.ensure(at);
+            marks.change(at);
+        }
         self.refresh_bounds(id);
         Ok(id)
     }
@@ -183,7 +181,9 @@ impl Pool {
         let at = id.slot as usize;
         let slot = self.slots[at].take().ok_or(UnknownEndpoint(id))?;
         self.bounds.set(id.slot, BestCase::CLOSED);
-        self.open_capacities[at] = 0;
+        if let Some(marks) = &mut self.marks {
+            marks.set_open_capacity(id.slot, 0);
+        }
         self.generations[at] = (self.generations[at] + 1) % EndpointId::GENERATIONS;
         self.free.push(id.slot);
         self.names.remove(&slot.endpoint.name);
@@ -273,20 +273,26 @@ impl Pool {
 
     /// The endpoint in a slot, which counts as changed.
     fn at_mut(&mut self, slot: u32) -> Option<&mut Slot> {
-        self.changes.mark(slot);
+        if let Some(marks) = &mut self.marks {
+            marks.change(slot);
+        }
         self.slots.get_mut(slot as usize)?.as_mut()
     }
 
-    /// A number that rises whenever the endpoint in the slot may have changed, except in its
-    /// learned speed and in its place in the adapter window; the slot must exist.
-    pub(crate) fn changes(&self, slot: u32) -> u64 {
-        self.changes.of(slot)
+    /// Keeps what a scheduling profile reads of all slots, from now on. Every slot counts as
+    /// changed. Computes in **O(endpoints)**.
+    pub(crate) fn keep_marks(&mut self) {
+        let marks = self.marks.get_or_insert_default();
+        for (at, slot) in (0..).zip(&self.slots) {
+            marks.ensure(at);
+            marks.change(at);
+            marks.set_open_capacity(at, slot.as_ref().map_or(0, Slot::open_capacity));
+        }
     }
 
-    /// By slot, the capacity of the KV cache of each endpoint that takes any request which fits: it
-    /// is healthy, has room, serves every model, and computes prompts and answers. Zero for others.
-    pub(crate) fn open_capacities(&self) -> &[u32] {
-        &self.open_capacities
+    /// What a scheduling profile reads of all slots; `None` until [`keep_marks`](Self::keep_marks).
+    pub(crate) const fn marks(&self) -> Option<&ProfileMarks> {
+        self.marks.as_ref()
     }
 
     pub(crate) fn named(&self, name: &str) -> Option<EndpointId> {
@@ -507,7 +513,9 @@ impl Pool {
         if let Some(slot) = self.slots[id.slot as usize].as_ref().filter(|slot| slot.id == id) {
             self.bounds.set(id.slot, BestCase::of(slot));
             self.ties[id.slot as usize] = Tie { key: slot.key, layout: slot.layout };
-            self.open_capacities[id.slot as usize] = slot.open_capacity();
+            if let Some(marks) = &mut self.marks {
+                marks.set_open_capacity(id.slot, slot.open_capacity());
+            }
         }
     }
 }

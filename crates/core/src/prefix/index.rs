@@ -180,14 +180,29 @@ impl PrefixIndex {
         tiers
     }
 
-    /// The stamp of the last use of block `at` of `chain` on this endpoint, if the block was
-    /// computed. An expected block is no evidence about evictions.
-    pub(crate) fn last_use(&self, slot: u32, chain: &[BlockHash], at: usize) -> Option<u64> {
-        let (begin, stretch) =
-            self.runs.walk(chain).find(|(begin, stretch)| at < begin + stretch.len())?;
-        let address = stretch.first(at - begin + 1).last();
-        let state = self.member(slot)?.holding.state(address);
-        state.filter(|state| state.computed).map(|state| state.used)
+    /// The stamps of the last uses of the first block of `chain` and of block `at` on this
+    /// endpoint, each if the block was computed. An expected block is no evidence about evictions.
+    pub(crate) fn last_uses(
+        &self,
+        slot: u32,
+        chain: &[BlockHash],
+        at: usize,
+    ) -> Option<(Option<u64>, Option<u64>)> {
+        let holding = &self.member(slot)?.holding;
+        let last_use = |stretch: Stretch| {
+            let state = holding.state(stretch.last());
+            state.filter(|state| state.computed).map(|state| state.used)
+        };
+        let mut first = None;
+        for (begin, stretch) in self.runs.walk(chain) {
+            if begin == 0 {
+                first = last_use(stretch.first(1));
+            }
+            if at < begin + stretch.len() {
+                return Some((first, last_use(stretch.first(at - begin + 1))));
+            }
+        }
+        Some((first, None))
     }
 
     /// Whether the engine's hashes contradict those of other engines, so that it has a dictionary

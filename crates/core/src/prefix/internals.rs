@@ -116,7 +116,8 @@ impl IndexInternals for PrefixIndex {
     }
 
     fn last_use(&self, slot: u32, chain: &[BlockHash], at: usize) -> Option<u64> {
-        Self::last_use(self, slot, chain, at)
+        let (first, last) = self.last_uses(slot, chain, at)?;
+        if at == 0 { first } else { last }
     }
 
     fn census(&self) -> (usize, usize, usize) {

@@ -181,9 +181,9 @@ impl Scheduler {
     /// evictions.
     fn evidence(&self, slot: &Slot, chain: &[BlockHash], cached: CachedPrefix) -> Option<Evidence> {
         let last = (cached.blocks as usize).checked_sub(1)?;
-        let used = |at: usize| self.fleet.prefixes.last_use(slot.id.slot, chain, at);
-        let last_block = used(last)?;
-        Some(Evidence { first_block: used(0).unwrap_or(last_block), last_block })
+        let (first_block, last_block) = self.fleet.prefixes.last_uses(slot.id.slot, chain, last)?;
+        let last_block = last_block?;
+        Some(Evidence { first_block: first_block.unwrap_or(last_block), last_block })
     }
 }
 

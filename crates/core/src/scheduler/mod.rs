@@ -182,7 +182,7 @@ impl Scheduler {
         let config = Self::checked(config, profiles.as_ref())?;
         let hasher = PromptHasher::new(config.seed);
         let hash_state = KeyedState::new(hasher.name("tables"));
-        Ok(Self {
+        let mut scheduler = Self {
             requests: InFlightTable::new(hash_state),
             next_request: 1,
             counters: stats::Counters::default(),
@@ -194,7 +194,11 @@ impl Scheduler {
                 ..Workspace::default()
             },
             fleet: Fleet::new(config, hasher, hash_state),
-        })
+        };
+        if scheduler.workspace.cycle.is_some() {
+            scheduler.fleet.pool.keep_marks();
+        }
+        Ok(scheduler)
     }
 
     /// The configuration.

@@ -129,6 +129,7 @@ impl Scheduler {
     /// Gives every endpoint the view of its engine that plugins read, with the requests that are
     /// already in flight, in the order of their dispatch.
     fn view_requests_in_flight(&mut self) {
+        self.fleet.pool.keep_marks();
         self.fleet.pool.update_all(|slot| {
             slot.engine_view.get_or_insert_default();
         });

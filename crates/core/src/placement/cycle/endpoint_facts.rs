@@ -15,7 +15,7 @@ use crate::placement::assess::assess;
 use crate::placement::latency::PredictedLatency;
 use crate::placement::query::Query;
 use crate::plugins::{EndpointFacts, Prediction, Topology};
-use crate::pool::Slot;
+use crate::pool::{ProfileMarks, Slot};
 use crate::prefix::EndpointSet;
 use crate::time::{Instant, Seconds};
 
@@ -23,7 +23,7 @@ use crate::time::{Instant, Seconds};
 #[derive(Clone, Debug, Default)]
 pub(super) struct EndpointFactsTable {
     facts: Vec<EndpointFacts>,
-    /// In parallel with `facts`: the slot's [`changes`](crate::pool::Pool::changes) that they show.
+    /// In parallel with `facts`: the slot's [`changes`](ProfileMarks::changes) that they show.
     changes: Vec<u64>,
     /// In parallel with `facts`.
     sources: Vec<Source>,
@@ -72,10 +72,11 @@ impl EndpointFactsTable {
             self.changes.resize(slots, 0);
             self.sources.resize(slots, Source::default());
         }
+        let changes = fleet.pool.marks().map_or(&[][..], ProfileMarks::changes);
         for place in kept {
-            let changes = fleet.pool.changes(*place as u32);
-            if self.changes[*place] != changes {
-                self.changes[*place] = changes;
+            let current = changes.get(*place).copied().unwrap_or_default();
+            if self.changes[*place] != current {
+                self.changes[*place] = current;
                 self.update(fleet, *place);
             }
         }

@@ -32,7 +32,7 @@ use crate::fleet::Fleet;
 use crate::plugins::{
     CycleBuffers, ProfileExplanation, RequestFacts, SchedulingProfile, ScoreOrder,
 };
-use crate::pool::Slot;
+use crate::pool::{ProfileMarks, Slot};
 use crate::prefix::keyed_state::KeyedState;
 
 use endpoint_facts::{EndpointFactsTable, topology};
@@ -210,7 +210,7 @@ impl CycleState {
     /// can exclude the request.
     fn collect(&mut self, fleet: &Fleet, query: Query<'_>) {
         let (unconditional, needed) = (is_unconditional(query), needed_tokens(query));
-        let capacities = fleet.pool.open_capacities();
+        let capacities = fleet.pool.marks().map_or(&[][..], ProfileMarks::open_capacities);
         let CycleBuffers { kept, scored, .. } = &mut self.buffers;
         self.picked = 0;
         scored.clear();

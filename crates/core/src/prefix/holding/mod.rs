@@ -97,6 +97,7 @@ impl Holding {
     }
 
     /// Records that a stretch is estimated to be held.
+    #[inline]
     pub(super) fn record_use(
         &mut self,
         Stretch { run, from, to }: Stretch,
