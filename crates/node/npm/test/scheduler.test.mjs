@@ -175,7 +175,7 @@ test('the defaults that the types promise are the defaults', () => {
   const holdback = new Scheduler({ flow: { usageLimit: { type: 'priority-holdback', minUsageLimit: 0 } } }).config.flow.usageLimit;
   const { disaggregation } = new Scheduler({ disaggregation: { prefill: { type: 'prefix-based-pd-decider' } } }).config;
   const policies = [flow, flow.band, flow.saturation, flow.usageLimit, flow.sessionAdmission, ...detectors, holdback];
-  const groups = [config.index, config.prefill, config.prices, config.tiers, config.producers, config, ...policies, disaggregation.prefill.parameters, disaggregation.kvTransfer, { blockSize: 16, weight: 1 }];
+  const groups = [config.index, config.prefill, config.prices, config.tiers, config.producers, config.autoscaling, config, ...policies, disaggregation.prefill.parameters, disaggregation.kvTransfer, { blockSize: 16, weight: 1 }];
   const documented = types.matchAll(
     /Default:[\s*]+([\d.,]*\d(?:e-\d+)?)(?:, [a-z][^.]*)?\.[\s*/]*(\w+)\?:/g,
   );
