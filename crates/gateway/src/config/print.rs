@@ -142,8 +142,15 @@ fn scalar(value: &Value) -> String {
     if is_plain { text.clone() } else { value.to_string() }
 }
 
-/// Records what differs.
+/// Records what differs. A group of fields that one side omits has all its defaults there.
 fn compare(before: &Value, after: &Value, path: &mut String, changes: &mut Vec<Change>) {
+    let none = Value::Object(Map::new());
+    let is_group = |value: &Value| value.is_object() && name_of(value).is_none();
+    let (before, after) = match (before, after) {
+        (Value::Null, group) if is_group(group) => (&none, group),
+        (group, Value::Null) if is_group(group) => (group, &none),
+        both => both,
+    };
     match (before, after) {
         (one, other) if one == other => {}
         (Value::Object(old), Value::Object(new)) => {
