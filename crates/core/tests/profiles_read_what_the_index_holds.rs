@@ -4,8 +4,43 @@
 use std::num::NonZeroU32;
 
 use proptest::prelude::*;
-use slotwise::plugins::{MaxScorePicker, PrefixCacheScorer, SchedulingProfile};
-use slotwise::{Config, Endpoint, Instant, Request, Scheduler};
+use slotwise::plugins::{
+    MaxScorePicker, PrecisePrefixCacheScorer, PrefixCacheScorer, SchedulingProfile,
+};
+use slotwise::{
+    BlockStored, Config, Endpoint, EngineHash, Instant, KvEvent, Request, Scheduler, Tier,
+};
+
+#[test]
+fn a_precise_score_weighs_the_tiers_that_engines_publish() {
+    let now = Instant::ORIGIN;
+    let profile = SchedulingProfile::new(MaxScorePicker::default())
+        .scorer(PrecisePrefixCacheScorer::default(), 1.0);
+    let mut scheduler = Scheduler::with_profile(Config::default(), profile).expect("valid");
+    let ids: Vec<u32> = (0..160).collect();
+    let names: Vec<EngineHash> = (1..=10).map(EngineHash).collect();
+    let mut endpoints = Vec::new();
+    for (name, tier) in [("cpu", Tier::Cpu), ("gpu", Tier::Gpu)] {
+        let id = scheduler.add_endpoint(now, Endpoint::new(name)).expect("room");
+        let stored = BlockStored::new(&names, NonZeroU32::new(16).expect("not zero"))
+            .tokens(&ids)
+            .tier(tier);
+        scheduler.handle_kv_event(now, id, KvEvent::BlockStored(stored)).expect("accepted");
+        endpoints.push(id);
+    }
+    let request = Request::new("m").tokens(&ids);
+    let scores = |scheduler: &Scheduler| {
+        let candidates = scheduler.explain(now, &request).candidates;
+        let raw = |id| candidates.iter().find(|it| it.endpoint_id == id).map(|it| it.scores[0].raw);
+        [raw(endpoints[0]), raw(endpoints[1])]
+    };
+    // Ten blocks of weight 0.8 count as 7.
+    assert_eq!(scores(&scheduler), [Some(0.7), Some(1.0)]);
+    assert_eq!(scheduler.pick(now, &request).expect("room").endpoint_id, endpoints[1]);
+    assert_eq!(scores(&scheduler), [Some(0.7), Some(1.0)]);
+    let other = Request::new("m").tokens(&[7; 160]);
+    assert_eq!(scheduler.pick(now, &other).expect("room").score, Some(0.0));
+}
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]

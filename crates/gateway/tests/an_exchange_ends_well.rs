@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use slotwise::{Decision, Endpoint, Instant, RejectReason, Request, Scheduler};
+use slotwise::plugins::{
+    DataParallelProfileHandler, HandlerPlugin, ProfileConfig, ProfileSetConfig,
+};
+use slotwise::{Config, Decision, Endpoint, Instant, RejectReason, Request, Scheduler};
 use slotwise_gateway::exchange::{Passing, Reply};
 use slotwise_gateway::{Exchange, Gateway, Output};
 use slotwise_wire::outcome::{BodyShape, Reason, Refusal};
@@ -94,6 +97,24 @@ fn a_queued_request_that_the_host_refuses_is_withdrawn() {
     assert_eq!((in_flight(&gateway), gateway.poll_decision(NOW)), ((0, 0), None));
     let outputs = outputs(&mut exchange);
     assert!(matches!(&outputs[1..], [Output::Reply(Reply { status: 503, .. }), _, Output::End]));
+}
+
+#[test]
+fn the_handler_of_the_profiles_names_the_primary_port() {
+    let handler = DataParallelProfileHandler::default();
+    let mut profiles = ProfileSetConfig::of_one("ranks", ProfileConfig::default());
+    profiles.handler = HandlerPlugin::DataParallel(handler);
+    let mut config = Config::default();
+    config.profiles = Some(profiles);
+    let mut gateway = Gateway::new(Scheduler::new(config).expect("valid"));
+    let rank = Endpoint::new("http://10.0.0.1:8003");
+    gateway.scheduler_mut().add_endpoint(NOW, rank).expect("a new name");
+    let mut exchange = Exchange::new(BodyShape::OpenAi);
+    pick(&mut gateway, &mut exchange);
+    let outputs = outputs(&mut exchange);
+    let [_, Output::Send(call)] = &outputs[..] else { panic!("{outputs:?}") };
+    assert_eq!(call.url, "http://10.0.0.1:8000");
+    assert!(call.headers.contains(&("x-data-parallel-host-port", "10.0.0.1:8003".into())));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::fleet::Fleet;
 use crate::lora::{Outlook, Traits};
 use crate::pool::{BlockLayout, Slot};
 use crate::prefill::PrefillCost;
-use crate::prefix::{BlockHash, Namespace, PrefixIndex};
+use crate::prefix::{BlockHash, Namespace, PrefixIndex, Tier};
 use crate::profile::TierFactors;
 use crate::request::{Batch, CacheUse, Prompt, Request};
 use crate::time::Seconds;
@@ -222,6 +222,19 @@ impl Lookup {
     /// The prompt's blocks in the first layout of the pool.
     pub(crate) fn first_chain(&self) -> &[BlockHash] {
         self.chains.as_slice().first().map_or(&[], |chain| &chain.hashes)
+    }
+
+    /// Number of the first `depth` blocks in each tier, all of which the endpoint has cached,
+    /// nearest tier first. `None` if its engine does not publish them.
+    pub(super) fn tiers(
+        &self,
+        slot: &Slot,
+        depth: u32,
+        prefixes: &PrefixIndex,
+    ) -> Option<[u32; Tier::ALL.len()]> {
+        let chain = self.chains.get(self.chains.place_of(slot.layout)?);
+        let published = prefixes.has_kv_events(slot.id.slot);
+        published.then(|| prefixes.tiers(slot.id.slot, &chain.hashes, depth))
     }
 
     /// The cached prefix that the endpoint can use.

@@ -166,7 +166,7 @@ pub struct RequestFacts {
     /// Where the endpoint of the peer stage runs: of the decode stage, when a prefill endpoint is
     /// chosen.
     pub peer: Option<Topology>,
-    /// Bytes of the request's media.
+    /// Bytes of the request's media; 1 in a scheduler, which knows only whether there are any.
     pub media: u64,
 }
 

@@ -180,10 +180,14 @@ impl Call {
     }
 
     /// Sends the request to the primary port of a data-parallel rank's host, with a header that
-    /// names the rank.
+    /// names the rank. Port 0 leaves the port of the rank.
     pub(super) fn redirect_to_port(&mut self, port: u16) {
         let Some((header, rank)) = answer::data_parallel(&self.url) else { return };
         let (header, rank) = (header, rank.into_owned());
+        if port == 0 {
+            self.headers.push((header, rank));
+            return;
+        }
         let Some(place) = self.url.find(rank.as_str()) else { return };
         let Some(mut address) = Address::of(&rank) else { return };
         address.port = Some(port);

@@ -147,7 +147,8 @@ impl Exchange {
     }
 
     /// The pool's endpoints are data-parallel ranks: requests go to this port of their hosts, and
-    /// the header `x-data-parallel-host-port` names the rank. 0 leaves the rank's own port.
+    /// the header `x-data-parallel-host-port` names the rank. With 0, the default, the handler of
+    /// [`Config::profiles`](slotwise::Config::profiles) decides.
     pub fn primary_port(self, port: u16) -> Self {
         Self { primary_port: Some(port).filter(|port| *port > 0), ..self }
     }

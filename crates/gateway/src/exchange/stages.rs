@@ -124,7 +124,9 @@ impl Exchange {
         if self.connector == KvConnector::Sidecar {
             call.name_legs(gateway);
         }
-        if let Some(port) = self.primary_port {
+        let profiles = gateway.scheduler().config().profiles.as_ref();
+        let of_handler = || profiles.and_then(|profiles| profiles.handler.primary_port());
+        if let Some(port) = self.primary_port.or_else(of_handler) {
             call.redirect_to_port(port);
         }
         self.outputs.push_back(Output::Send(call));

@@ -14,9 +14,9 @@ use crate::fleet::Fleet;
 use crate::placement::assess::assess;
 use crate::placement::latency::PredictedLatency;
 use crate::placement::query::Query;
-use crate::plugins::{EndpointFacts, Prediction, Topology};
+use crate::plugins::{EndpointFacts, Prediction, TierBlocks, Topology};
 use crate::pool::{ProfileMarks, Slot};
-use crate::prefix::EndpointSet;
+use crate::prefix::{EndpointSet, Tier};
 use crate::time::{Instant, Seconds};
 
 /// The facts about the endpoint in each slot of the pool.
@@ -31,6 +31,8 @@ pub(super) struct EndpointFactsTable {
     bound: Option<u32>,
     /// The last requests had predictions.
     has_predictions: bool,
+    /// The slots whose last matches are listed by tier.
+    with_tiers: Vec<u32>,
     /// The slots with a cold position.
     with_position: Vec<u32>,
 }
@@ -82,6 +84,7 @@ impl EndpointFactsTable {
         }
         self.write_ages(query.now, kept);
         self.write_matches(fleet, query, kept);
+        self.write_tiers(fleet, query, kept);
         self.write_predictions(fleet, query, kept);
         self.write_session(fleet, query, producers);
         self.write_positions(fleet, producers);
@@ -157,6 +160,27 @@ impl EndpointFactsTable {
         }
     }
 
+    /// Writes in which tiers the matched blocks are, as far as engines publish it. Entries without
+    /// blocks stay, so that the next request finds their names.
+    fn write_tiers(&mut self, fleet: &Fleet, query: Query<'_>, kept: &[usize]) {
+        for slot in self.with_tiers.drain(..) {
+            self.facts[slot as usize].match_tiers.iter_mut().for_each(|tier| tier.blocks = 0);
+        }
+        for place in kept {
+            let facts = &mut self.facts[*place];
+            let depth = facts.match_blocks as u32;
+            let slot = fleet.pool.at(*place as u32).filter(|_| depth > 0);
+            let Some(slot) = slot else { continue };
+            match query.lookup.tiers(slot, depth, &fleet.prefixes) {
+                Some(tiers) => {
+                    list_tiers(&mut facts.match_tiers, tiers);
+                    self.with_tiers.push(*place as u32);
+                }
+                None => facts.match_tiers.clear(),
+            }
+        }
+    }
+
     /// Whether none of the endpoints in the slots `kept` has a block of the prompt cached.
     pub(super) fn is_cold(&self, kept: &[usize]) -> bool {
         kept.iter().all(|place| self.facts[*place].match_blocks == 0)
@@ -196,6 +220,19 @@ impl EndpointFactsTable {
             self.facts[id.slot as usize].cold_position = Some(position);
             self.with_position.push(id.slot);
         }
+    }
+}
+
+/// The names of the tiers for plugins, in the order of [`Tier::ALL`].
+const TIER_NAMES: [&str; Tier::ALL.len()] = ["gpu", "cpu", "disk"];
+
+/// Writes the number of blocks in each tier, nearest first.
+fn list_tiers(list: &mut Vec<TierBlocks>, tiers: [u32; Tier::ALL.len()]) {
+    if list.is_empty() {
+        list.extend(TIER_NAMES.map(|tier| TierBlocks { tier: tier.into(), blocks: 0 }));
+    }
+    for (entry, blocks) in list.iter_mut().zip(tiers) {
+        entry.blocks = u64::from(blocks);
     }
 }
 

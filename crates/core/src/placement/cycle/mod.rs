@@ -303,6 +303,7 @@ fn describe(facts: &mut RequestFacts, fleet: &Fleet, query: Query<'_>) {
     }
     facts.prompt_tokens = u64::from(query.lookup.tokens);
     facts.priority = request.priority.0;
+    facts.media = u64::from(request.multimodal);
     let peer = query.cycle.peer.and_then(|id| fleet.pool.get(id).ok());
     facts.peer = peer.map(|slot| topology(&slot.endpoint));
     if !facts.headers.is_empty() || !request.headers.is_empty() {

@@ -26,6 +26,27 @@ plugin_family! {
     }
 }
 
+impl HandlerPlugin {
+    /// The port that receives the requests of all data-parallel ranks of a host, if the endpoints
+    /// are ranks; 0 leaves the port of the rank. The header `x-data-parallel-host-port` names the
+    /// rank.
+    ///
+    /// ```
+    /// use slotwise::plugins::{DataParallelProfileHandler, HandlerPlugin};
+    ///
+    /// let ranks = HandlerPlugin::DataParallel(DataParallelProfileHandler::default());
+    /// assert_eq!(ranks.primary_port(), Some(8000));
+    /// assert_eq!(HandlerPlugin::default().primary_port(), None);
+    /// ```
+    pub fn primary_port(&self) -> Option<u16> {
+        match self {
+            Self::DataParallel(handler) => Some(handler.primary_port),
+            Self::Pd(handler) => Some(handler.primary_port).filter(|port| *port > 0),
+            _ => None,
+        }
+    }
+}
+
 impl Default for HandlerPlugin {
     fn default() -> Self {
         Self::Single(SingleProfileHandler::default())
