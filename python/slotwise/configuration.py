@@ -46,6 +46,8 @@ class PoolConfig:
     """What ``Endpoint`` takes, one for each."""
     balancing: dict[str, Any] | None
     """How requests are balanced over the clusters that export the pool."""
+    health_check: dict[str, Any] | None
+    """How the host probes the endpoints; ``None`` probes none."""
 
 
 class Configuration:

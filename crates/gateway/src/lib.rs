@@ -22,6 +22,7 @@
 //!  json       JSON between this crate and hosts of other languages, with the feature `json`
 //!  policy     the reference's policies as functions of JSON
 //!  config     Configuration: one file that describes a gateway, with the feature `config`
+//!  health_checks  HealthChecks: which endpoint to probe next
 //!  pools      Pools: a gateway for each pool of a configuration, changed while it serves
 //!  mirror     Gateway::pick_mirror: copies of requests, which never delay others
 //!  machines   routing and the like as machines over JSON
@@ -102,6 +103,7 @@ pub mod engines;
 pub mod exchange;
 pub mod gates;
 mod gateway;
+pub mod health_checks;
 #[cfg(feature = "json")]
 pub mod json;
 pub mod lease;

@@ -10,6 +10,7 @@ use slotwise::{Config, Endpoint, Scheduler};
 use super::balancing::{Balancing, Signals};
 use super::problem::Problem;
 use crate::gates::{Gates, GatesConfig};
+use crate::health_checks::HealthCheckConfig;
 use crate::routing::{Routing, RoutingConfig};
 
 /// The whole configuration of a gateway.
@@ -59,6 +60,8 @@ pub struct PoolConfig {
     /// How requests are balanced over the clusters that export the pool; `None` leaves it to the
     /// schedulers.
     pub balancing: Option<Balancing>,
+    /// How the host probes its endpoints; `None` probes none.
+    pub health_check: Option<HealthCheckConfig>,
 }
 
 impl Configuration {
@@ -99,6 +102,10 @@ impl Configuration {
 }
 
 fn check_pool(pool: &PoolConfig) -> Option<Problem> {
+    if let Some(Err(error)) = pool.health_check.as_ref().map(HealthCheckConfig::check) {
+        let problem = Problem::new(error.expected).in_field(error.field);
+        return Some(problem.in_field("health_check"));
+    }
     if let Some(Err(problem)) = pool.balancing.as_ref().map(Balancing::check) {
         return Some(problem.in_field("balancing"));
     }

@@ -25,6 +25,7 @@ use super::problem::Problem;
 use super::reader;
 use super::tree::Node;
 use crate::gates::GatesConfig;
+use crate::health_checks::HealthCheckConfig;
 use crate::routing::{AdapterModel, ModelRewrite, Objective, Pin, RoutedPool, RoutingConfig, Rule};
 
 /// The name of a file's only pool.
@@ -48,6 +49,7 @@ pub(super) struct OwnFile {
     endpoints: Vec<FileEndpoint>,
     scheduler: Option<Config>,
     balancing: Option<Balancing>,
+    health_check: Option<HealthCheckConfig>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -60,6 +62,7 @@ struct FilePool {
     endpoints: Vec<FileEndpoint>,
     scheduler: Config,
     balancing: Option<Balancing>,
+    health_check: Option<HealthCheckConfig>,
 }
 
 /// An endpoint: its name alone, or its description.
@@ -94,7 +97,7 @@ pub(super) fn write(configuration: &Configuration) -> OwnFile {
     let RoutingConfig { seed, pin, pools, rules, rewrites, objectives, .. } =
         configuration.routing.clone();
     let of_pool = |routed: RoutedPool| {
-        let PoolConfig { scheduler, endpoints, balancing } =
+        let PoolConfig { scheduler, endpoints, balancing, health_check } =
             configuration.pools.get(&routed.name).cloned().unwrap_or_default();
         FilePool {
             name: routed.name,
@@ -104,6 +107,7 @@ pub(super) fn write(configuration: &Configuration) -> OwnFile {
             endpoints: endpoints.into_iter().map(FileEndpoint).collect(),
             scheduler,
             balancing,
+            health_check,
         }
     };
     OwnFile {
@@ -137,6 +141,7 @@ impl OwnFile {
         !(self.models.is_empty() && self.adapters.is_empty() && self.endpoints.is_empty())
             || self.scheduler.is_some()
             || self.balancing.is_some()
+            || self.health_check.is_some()
     }
 
     fn configuration(mut self, pools: &[&str]) -> Configuration {
@@ -149,6 +154,7 @@ impl OwnFile {
                 endpoints: self.endpoints,
                 scheduler: self.scheduler.unwrap_or_default(),
                 balancing: self.balancing,
+                health_check: self.health_check,
             });
         }
         let mut routing = RoutingConfig {
@@ -165,8 +171,9 @@ impl OwnFile {
             (routed.models, routed.adapters) = (pool.models, pool.adapters);
             routed.fallback = pool.fallback;
             let endpoints = pool.endpoints.into_iter().map(|endpoint| endpoint.0).collect();
-            let FilePool { scheduler, balancing, .. } = pool;
-            pools.insert(pool.name, PoolConfig { scheduler, endpoints, balancing });
+            let FilePool { scheduler, balancing, health_check, .. } = pool;
+            let config = PoolConfig { scheduler, endpoints, balancing, health_check };
+            pools.insert(pool.name, config);
         }
         Configuration { routing, pools, gates: self.gates, signals: self.signals }
     }

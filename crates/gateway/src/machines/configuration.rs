@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Calls;
-use crate::config::{self, Change, Configuration, Loaded, Problem};
+use crate::config::{self, Change, Configuration, Loaded, PoolConfig, Problem};
 use crate::json::{ArgumentError, read};
 
 struct ConfigurationMachine(Loaded);
@@ -68,8 +68,13 @@ fn of_changes(configuration: &Configuration, newer: &Configuration) -> Value {
 /// The pool, or `null` if there is none of this name.
 fn of_pool(configuration: &Configuration, name: &str) -> Value {
     let pool = configuration.pools.get(name);
-    pool.map_or(
-        Value::Null,
-        |pool| json!({"scheduler": pool.scheduler, "endpoints": pool.endpoints, "balancing": pool.balancing}),
-    )
+    let shown = |pool: &PoolConfig| {
+        json!({
+            "scheduler": pool.scheduler,
+            "endpoints": pool.endpoints,
+            "balancing": pool.balancing,
+            "health_check": pool.health_check,
+        })
+    };
+    pool.map_or(Value::Null, shown)
 }

@@ -5,6 +5,7 @@
 //! | `mod` | [`Machine`], by its kind |
 //! | `configuration` | a [`Configuration`](crate::config::Configuration) of a file |
 //! | `gates` | [`Gates`](crate::gates::Gates) with its grants |
+//! | `health_checks` | [`HealthChecks`](crate::health_checks::HealthChecks) of a pool |
 //! | `safety` | [`SafetyCheck`](crate::gates::safety::SafetyCheck) |
 //! | `clusters` | [`Clusters`](crate::clusters::Clusters) |
 //! | `routing` | [`Routing`](crate::routing::Routing) with its generator |
@@ -16,6 +17,7 @@ mod clusters;
 #[cfg(feature = "config")]
 mod configuration;
 mod gates;
+mod health_checks;
 mod routing;
 mod safety;
 
@@ -64,6 +66,7 @@ const KINDS: &[(&str, Constructor)] = &[
     ("routing", routing::new),
     ("gates", gates::new),
     ("safety", safety::new),
+    ("health_checks", health_checks::new),
     #[cfg(feature = "config")]
     ("configuration", configuration::new),
 ];

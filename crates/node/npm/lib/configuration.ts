@@ -19,12 +19,19 @@ export interface Change {
   readonly after: string | null;
 }
 
+/** A pool as the native module returns it. */
+type FilePool = Omit<PoolConfig, 'healthCheck'> & {
+  readonly health_check: PoolConfig['healthCheck'];
+};
+
 /** A pool: the configuration of its scheduler and its endpoints, as files have them. */
 export interface PoolConfig {
   readonly scheduler: { readonly [name: string]: Data };
   readonly endpoints: readonly { readonly [name: string]: Data }[];
   /** How requests are balanced over the clusters that export the pool. */
   readonly balancing: { readonly [name: string]: Data } | null;
+  /** How the host probes the endpoints; null probes none. */
+  readonly healthCheck: { readonly [name: string]: Data } | null;
 }
 
 type RoutingConfig = { readonly pools: readonly { readonly name: string }[] } & { readonly [name: string]: Data };
@@ -66,7 +73,12 @@ export class Configuration {
 
   /** The pool of this name; null if there is none. */
   pool(name: string): PoolConfig | null {
-    return this.#machine.call('pool', { pool: name });
+    const pool: FilePool | null = this.#machine.call('pool', { pool: name });
+    if (pool === null) {
+      return null;
+    }
+    const { health_check: healthCheck, ...others } = pool;
+    return { ...others, healthCheck };
   }
 
   /** The rules by which requests find their pool. */
