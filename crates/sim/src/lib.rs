@@ -22,6 +22,7 @@ pub mod measurement;
 pub mod plan;
 pub mod policy;
 pub mod pools;
+pub mod regions;
 pub mod replica;
 pub mod report;
 pub mod sweep;

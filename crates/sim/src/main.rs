@@ -21,7 +21,10 @@ use slotwise_sim::report;
 use slotwise_sim::sweep::{Bounds, sweep};
 use slotwise_sim::trace::{Arrivals, Format, Half, Mix, Trace};
 
-use what_if_commands::{AutoscaleArgs, CurveArgs, PlanArgs, run_autoscale, run_curve, run_plan};
+use what_if_commands::{
+    AutoscaleArgs, CurveArgs, PlanArgs, RegionsArgs, run_autoscale, run_curve, run_plan,
+    run_regions,
+};
 
 /// A fleet of simulated model servers, to see what a routing policy is worth.
 #[derive(Parser)]
@@ -46,6 +49,8 @@ enum Command {
     Plan(PlanArgs),
     /// Compares replica-hours of autoscaling signals over a day's load.
     Autoscale(AutoscaleArgs),
+    /// Compares routers of two regions with shifted peaks, of which one is lost for 5 minutes.
+    Regions(RegionsArgs),
     /// Lists the policies and the classes of replicas.
     List,
     /// Derives a class's matrix work from one of Vidur's kernel profiles.
@@ -222,6 +227,7 @@ fn main() -> ExitCode {
         Command::Curve(args) => run_curve(&args),
         Command::Plan(args) => run_plan(&args),
         Command::Autoscale(args) => run_autoscale(&args),
+        Command::Regions(args) => run_regions(&args),
         Command::List => {
             list();
             Ok(())

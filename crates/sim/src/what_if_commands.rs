@@ -1,4 +1,4 @@
-//! The commands `curve`, `plan` and `autoscale`.
+//! The commands `curve`, `plan`, `autoscale` and `regions`.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,6 +10,7 @@ use slotwise_sim::curve::{curves, single_requests, table};
 use slotwise_sim::fit::fit;
 use slotwise_sim::measurement;
 use slotwise_sim::plan::{self, Prices, Search, ServiceLevel, plan};
+use slotwise_sim::regions;
 use slotwise_sim::replica::{CLASSES, Class};
 use slotwise_sim::trace::{Format, Trace};
 use slotwise_sim::what_if::{curve_page, plan_page};
@@ -265,6 +266,47 @@ fn write(path: Option<&Path>, page: impl FnOnce() -> Result<String>) -> Result<(
         std::fs::write(path, page()?)
             .with_context(|| format!("cannot write {}", path.display()))?;
         eprintln!("wrote {}", path.display());
+    }
+    Ok(())
+}
+
+#[derive(Args)]
+pub(crate) struct RegionsArgs {
+    /// The class of all replicas.
+    #[arg(long, value_name = "C", default_value = Class::default().name)]
+    class: Class,
+    /// Replicas of each region.
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    replicas: usize,
+    /// Conversations that begin in a second at a region's peak.
+    #[arg(long, value_name = "X", default_value_t = 5.0)]
+    peak: f64,
+    /// The seed of the workload.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Prints one JSON array instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run_regions(args: &RegionsArgs) -> Result<()> {
+    ensure!((1..=64).contains(&args.replicas), "--replicas must lie in [1, 64]");
+    ensure!((0.01..=1_000.0).contains(&args.peak), "--peak must lie in [0.01, 1000]");
+    let all = regions::compare(&regions::Setup {
+        class: args.class,
+        replicas: args.replicas,
+        peak: args.peak,
+        day: Duration::from_secs(1_800),
+        length: Duration::from_secs(1_800),
+        lost_at: Duration::from_secs(600),
+        lost_for: Duration::from_secs(300),
+        seed: args.seed,
+    });
+    if args.json {
+        println!("{}", serde_json::to_string(&all)?);
+    } else {
+        println!("{} requests, all figures simulated\n", all[0].requests);
+        print!("{}", regions::table(&all));
     }
     Ok(())
 }
