@@ -84,6 +84,12 @@ class Configuration:
         signals: dict[str, list[str]] = self._machine.call("signals")
         return signals
 
+    @staticmethod
+    def schema() -> str:
+        """The JSON Schema of the own file, for editors."""
+        schema: str = Machine("configuration", name="", text="{}").call("schema")
+        return schema
+
     def pool(self, name: str) -> PoolConfig:
         """The pool of this name. Raises ``KeyError`` if there is none."""
         pool = self._machine.call("pool", pool=name)

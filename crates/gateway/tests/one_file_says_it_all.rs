@@ -78,6 +78,8 @@ fn differences_have_their_paths() {
     ];
     assert_eq!(changes, expected);
     assert_eq!(before.diff(&before), []);
+    let changes = read("endpoints: [a]").diff(&read("endpoints: [a]\nscheduler: {seed: 3}"));
+    assert_eq!(changes[0].to_string(), "pools[default].scheduler.seed: default -> 3");
 }
 
 #[test]

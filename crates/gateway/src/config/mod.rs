@@ -9,6 +9,7 @@
 //! | `own_file` | the own file |
 //! | `kinds/` | documents of Kubernetes kinds, one a file |
 //! | `print` | a configuration as text, and differences between two |
+//! | `schema` | the own file's JSON Schema |
 //! | `tree` | a document as a tree with places |
 //! | `yaml` | from YAML or JSON to trees |
 //! | `reader` | from trees to values |
@@ -25,6 +26,7 @@ mod own_file;
 mod print;
 mod problem;
 mod reader;
+mod schema;
 mod tree;
 mod yaml;
 
@@ -34,6 +36,7 @@ pub use balancing::{Balancing, BalancingMetric, Signals};
 pub use configuration::{Configuration, PoolConfig};
 pub use print::Change;
 pub use problem::Problem;
+pub use schema::schema;
 pub use tree::Place;
 
 /// A configuration that was read.

@@ -19,14 +19,17 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use slotwise::{Config, Endpoint};
 
-use super::balancing::{Balancing, Signals};
+use super::balancing::{Balancing, BalancingMetric, Signals};
 use super::configuration::{Configuration, PoolConfig};
 use super::problem::Problem;
 use super::reader;
 use super::tree::Node;
 use crate::gates::GatesConfig;
 use crate::health_checks::HealthCheckConfig;
-use crate::routing::{AdapterModel, ModelRewrite, Objective, Pin, RoutedPool, RoutingConfig, Rule};
+use crate::routing::{
+    AdapterModel, Backend, HeaderMatch, Mirror, ModelRewrite, Objective, Pin, RewriteRule,
+    RewriteTarget, RoutedPool, RoutingConfig, Rule, RuleMatch,
+};
 
 /// The name of a file's only pool.
 const ONLY_POOL: &str = "default";
@@ -131,6 +134,46 @@ pub(super) fn template(configuration: &Configuration) -> OwnFile {
         pools: [pool].into(),
         rules: [Rule::default()].into(),
         gates: configuration.gates.as_ref().map(|_| GatesConfig::default()),
+        ..OwnFile::default()
+    }
+}
+
+/// A file in which each list has one item, and each optional part is present.
+pub(super) fn example() -> OwnFile {
+    let rule = Rule {
+        matches: [RuleMatch { headers: [HeaderMatch::default()].into(), ..RuleMatch::default() }]
+            .into(),
+        backends: [Backend::default()].into(),
+        mirrors: [Mirror::default()].into(),
+        ..Rule::default()
+    };
+    let targets = [RewriteTarget::default()].into();
+    let rewrite = ModelRewrite {
+        rules: [RewriteRule { models: [String::new()].into(), targets }].into(),
+        ..ModelRewrite::default()
+    };
+    let objective = Objective::default();
+    let pool = FilePool {
+        models: [String::new()].into(),
+        adapters: [AdapterModel::default()].into(),
+        endpoints: [FileEndpoint(Endpoint::new(""))].into(),
+        balancing: Some(Balancing {
+            metrics: [BalancingMetric::default()].into(),
+            ..Balancing::default()
+        }),
+        ..FilePool::default()
+    };
+    OwnFile {
+        models: pool.models.clone(),
+        adapters: pool.adapters.clone(),
+        endpoints: pool.endpoints.clone(),
+        scheduler: Some(Config::default()),
+        balancing: pool.balancing.clone(),
+        pools: [pool].into(),
+        rules: [rule].into(),
+        rewrites: [rewrite].into(),
+        objectives: [objective].into(),
+        gates: Some(GatesConfig::default()),
         ..OwnFile::default()
     }
 }

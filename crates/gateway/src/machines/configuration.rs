@@ -49,6 +49,7 @@ impl Calls for ConfigurationMachine {
             "diff" => load(arguments).map(|newer| of_changes(configuration, &newer.configuration)),
             "routing" => Ok(json!(configuration.routing)),
             "gates" => Ok(json!(configuration.gates)),
+            "schema" => Ok(config::schema().into()),
             "signals" => Ok(json!(configuration.signals)),
             "pool" => read(arguments).map(|of: OfPool| of_pool(configuration, &of.pool)),
             _ => return None,
@@ -56,7 +57,7 @@ impl Calls for ConfigurationMachine {
     }
 
     fn names(&self) -> &'static [&'static str] {
-        &["text", "ignored", "diff", "routing", "gates", "signals", "pool"]
+        &["text", "ignored", "diff", "routing", "gates", "schema", "signals", "pool"]
     }
 }
 

@@ -71,6 +71,11 @@ export class Configuration {
     return this.#machine.call('signals');
   }
 
+  /** The JSON Schema of the own file, for editors. */
+  static schema(): string {
+    return new Machine('configuration', { name: '', text: '{}' }).call('schema');
+  }
+
   /** The pool of this name; null if there is none. */
   pool(name: string): PoolConfig | null {
     const pool: FilePool | null = this.#machine.call('pool', { pool: name });
