@@ -6,12 +6,13 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
 use serde::Serialize;
+use slotwise::{Config, ConfigError, Scheduler};
 
 use crate::clients::Clients;
-use crate::fleet::{Record, Setup, simulate};
+use crate::fleet::{Record, Setup, fleet_of, simulate, simulate_with};
 use crate::groups::{Groups, HEADING};
 use crate::measure::{FIGURES, Summary};
-use crate::policy::PolicyKind;
+use crate::policy::{PolicyKind, configured};
 use crate::trace::Trace;
 
 /// What `slotwise-sim compare --json` prints.
@@ -48,15 +49,64 @@ pub struct Row {
     pub record: Record,
 }
 
+/// One of the policies that are compared.
+#[derive(Clone, Copy, Debug)]
+enum Contender<'a> {
+    Named(&'a PolicyKind),
+    /// The scheduler with a valid configuration of the caller's.
+    Configured(&'a Config),
+}
+
+impl Contender<'_> {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Named(kind) => kind.name,
+            Self::Configured(_) => "config",
+        }
+    }
+
+    fn simulate(&self, trace: &Trace, setup: &Setup) -> Record {
+        match self {
+            Self::Named(kind) => simulate(trace, setup, kind),
+            Self::Configured(config) => {
+                let policy = configured(config, &fleet_of(trace, setup));
+                simulate_with(trace, setup, policy.expect("it was checked"))
+            }
+        }
+    }
+}
+
 /// Runs every policy with every seed, on all cores.
 pub fn compare(trace: &Trace, setup: &Setup, policies: &[PolicyKind], seeds: u64) -> Comparison {
-    let bar = progress(policies.len() as u64 * seeds, "runs");
-    let rows = policies.par_iter().map(|kind| {
+    run(trace, setup, &policies.iter().map(Contender::Named).collect::<Vec<_>>(), seeds)
+}
+
+/// Compares with a configuration of the caller's, under the name `config`.
+///
+/// # Errors
+///
+/// The configuration is invalid.
+pub fn compare_with(
+    trace: &Trace,
+    setup: &Setup,
+    policies: &[PolicyKind],
+    config: &Config,
+    seeds: u64,
+) -> Result<Comparison, ConfigError> {
+    Scheduler::new(config.clone())?;
+    let mut contenders: Vec<_> = policies.iter().map(Contender::Named).collect();
+    contenders.push(Contender::Configured(config));
+    Ok(run(trace, setup, &contenders, seeds))
+}
+
+fn run(trace: &Trace, setup: &Setup, contenders: &[Contender<'_>], seeds: u64) -> Comparison {
+    let bar = progress(contenders.len() as u64 * seeds, "runs");
+    let rows = contenders.par_iter().map(|contender| {
         let runs: Vec<((Summary, Groups), Option<Record>)> = (0..seeds)
             .into_par_iter()
             .map(|seed| {
-                let record =
-                    simulate(trace, &Setup { seed: setup.seed + seed, ..setup.clone() }, kind);
+                let setup = Setup { seed: setup.seed + seed, ..setup.clone() };
+                let record = contender.simulate(trace, &setup);
                 bar.inc(1);
                 let figures = (Summary::of(&record), Groups::of(&record, &setup.clients));
                 (figures, (seed == 0).then_some(record))
@@ -65,7 +115,7 @@ pub fn compare(trace: &Trace, setup: &Setup, policies: &[PolicyKind], seeds: u64
         let (figures, records): (Vec<_>, Vec<_>) = runs.into_iter().unzip();
         let (summaries, groups): (Vec<Summary>, Vec<Groups>) = figures.into_iter().unzip();
         Row {
-            policy: kind.name,
+            policy: contender.name(),
             median: Summary::median(&summaries),
             range: if seeds > 1 { range(&summaries) } else { Vec::new() },
             groups: (setup.clients != Clients::default()).then(|| Groups::median(&groups)),

@@ -93,7 +93,12 @@ impl Setup {
 
 /// Runs a workload under a policy.
 pub fn simulate(trace: &Trace, setup: &Setup, kind: &PolicyKind) -> Record {
-    let fleet = Fleet {
+    simulate_with(trace, setup, kind.build(&fleet_of(trace, setup)))
+}
+
+/// What a gateway's operator configures about the fleet of a run.
+pub(crate) fn fleet_of(trace: &Trace, setup: &Setup) -> Fleet {
+    Fleet {
         replicas: setup.replicas,
         pools: setup.pools,
         class: setup.engine.class,
@@ -107,8 +112,7 @@ pub fn simulate(trace: &Trace, setup: &Setup, kind: &PolicyKind) -> Record {
         ttl: setup.clients.ttl,
         guard: setup.clients.guard,
         seed: setup.seed,
-    };
-    simulate_with(trace, setup, kind.build(&fleet))
+    }
 }
 
 /// Runs a workload under a policy of the caller's.

@@ -2,16 +2,17 @@
 
 mod what_if_commands;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
-use slotwise::KvTransferCost;
+use slotwise::{Config, KvTransferCost};
+use slotwise_gateway::config;
 use slotwise_sim::calibrate::calibrate;
 use slotwise_sim::clients::{Classes, Clients, Group};
-use slotwise_sim::compare::compare;
+use slotwise_sim::compare::{compare, compare_with};
 use slotwise_sim::fleet::Setup;
 use slotwise_sim::forecast::{Accuracy, EXPLANATION, HEADING};
 use slotwise_sim::policy::{ABLATIONS, DISAGGREGATED, FLOW, POLICIES, PolicyKind, Setting};
@@ -148,6 +149,13 @@ struct Compare {
     speed: f64,
     #[command(flatten)]
     senders: Senders,
+    /// A file of a configuration, whose scheduler is compared under the name `config`. Its
+    /// endpoints are replaced by the fleet's.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The pool of the file, if it has several.
+    #[arg(long, value_name = "NAME", requires = "config")]
+    pool: Option<String>,
     /// Writes one self-contained HTML page with plots.
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
@@ -253,7 +261,14 @@ fn run_compare(args: &Compare) -> Result<()> {
     args.senders.check(&args.workload.policies())?;
     let setup = Setup { clients: args.senders.clients()?, ..args.workload.setup(args.speed)? };
     let trace = args.workload.load()?;
-    let comparison = compare(&trace, &setup, &args.workload.policies(), args.workload.seeds);
+    let (policies, seeds) = (args.workload.policies(), args.workload.seeds);
+    let comparison = match &args.config {
+        None => compare(&trace, &setup, &policies, seeds),
+        Some(file) => {
+            let config = scheduler_of(file, args.pool.as_deref())?;
+            compare_with(&trace, &setup, &policies, &config, seeds)?
+        }
+    };
     if args.workload.json {
         println!("{}", serde_json::to_string(&comparison)?);
     } else {
@@ -271,6 +286,27 @@ fn run_compare(args: &Compare) -> Result<()> {
         eprintln!("wrote {}", path.display());
     }
     Ok(())
+}
+
+/// The configuration of a pool's scheduler.
+fn scheduler_of(file: &Path, pool: Option<&str>) -> Result<Config> {
+    let name = file.display().to_string();
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {name}"))?;
+    let loaded = config::read(&name, &text).map_err(|problems| {
+        let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!("the configuration is invalid\n{}", lines.join("\n"))
+    })?;
+    for ignored in &loaded.ignored {
+        eprintln!("{ignored}");
+    }
+    let mut pools = loaded.configuration.pools;
+    let names = pools.keys().cloned().collect::<Vec<_>>().join(", ");
+    let pool = match pool {
+        Some(pool) => pools.remove(pool),
+        None if pools.len() > 1 => None,
+        None => pools.pop_first().map(|(_, pool)| pool),
+    };
+    Ok(pool.with_context(|| format!("--pool must be one of {names}"))?.scheduler)
 }
 
 fn run_forecast(args: &ForecastArgs) -> Result<()> {

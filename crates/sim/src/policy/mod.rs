@@ -27,13 +27,22 @@ mod view;
 
 use std::time::Duration;
 
-use ::slotwise::{BlockHash, Instant};
+use ::slotwise::{BlockHash, Config, ConfigError, Instant};
 
 use crate::pools::Pools;
 use crate::replica::{AdapterRanks, Class, ClassMix, KvChange, Snapshot};
 
 pub use self::registry::{ABLATIONS, DISAGGREGATED, FLOW, POLICIES, PolicyKind};
 pub use self::settings::Setting;
+
+/// The scheduler with a configuration of the caller's, behind its flow control.
+///
+/// # Errors
+///
+/// The configuration is invalid.
+pub fn configured(config: &Config, fleet: &Fleet) -> Result<Box<dyn Policy>, ConfigError> {
+    flow::Flow::configured(config, fleet)
+}
 
 /// A policy at a gateway. Its inputs are requests, their answers, and delayed metrics and events.
 pub trait Policy {

@@ -80,7 +80,7 @@ pub(super) struct Slotwise {
 
 impl Slotwise {
     pub(super) fn new(variant: Variant, fleet: &Fleet) -> Self {
-        let scheduler = Scheduler::builder().seed(fleet.seed).with(|config| {
+        let builder = Scheduler::builder().seed(fleet.seed).with(|config| {
             let weights = &mut config.prices;
             match variant {
                 Variant::NoQueue => weights.queue = 0.0,
@@ -107,7 +107,11 @@ impl Slotwise {
                 _ => {}
             }
         });
-        let mut scheduler = scheduler.build().expect("the variants are valid");
+        Self::of(variant, builder.build().expect("the variants are valid"), fleet)
+    }
+
+    /// A scheduler of the caller's, in front of the fleet's replicas.
+    pub(super) fn of(variant: Variant, mut scheduler: Scheduler, fleet: &Fleet) -> Self {
         let block_size = NonZeroU32::new(fleet.block_tokens).expect("workloads have blocks");
         let chunk = NonZeroU32::new(fleet.chunk).expect("engines compute tokens");
         let endpoints = (0..fleet.replicas).map(|replica| {
