@@ -171,8 +171,8 @@ fn invalid_manifests_have_place_and_remedy() {
         ),
         (
             picker("plugins: [{type: max-score-picker, parameters: {maxNumOfEndpoint: 2}}]"),
-            "a.yaml:3:49: plugins[0].parameters: unknown field \"maxNumOfEndpoint\"; did you mean \
-             \"maxNumOfEndpoints\"?",
+            "a.yaml:3:48: plugins[0].parameters: unknown field `maxNumOfEndpoint`, expected \
+             `maxNumOfEndpoints`",
         ),
         (
             picker(

@@ -175,24 +175,12 @@ fn compare(before: &Value, after: &Value, path: &mut String, changes: &mut Vec<C
                 within(path, &format!("[{name}]"), |path| compare(&old, &new, path, changes));
             }
         }
-        // A group of fields that is absent has the defaults of all.
-        (Value::Null, Value::Object(new)) if is_group(new) => {
-            compare(&Value::Object(Map::new()), after, path, changes);
-        }
-        (Value::Object(old), Value::Null) if is_group(old) => {
-            compare(before, &Value::Object(Map::new()), path, changes);
-        }
         (before, after) => {
             let shown = |value: &Value| (*value != Value::Null).then(|| value.to_string());
             let (before, after) = (shown(before), shown(after));
             changes.push(Change { path: path.clone(), before, after });
         }
     }
-}
-
-/// Whether a map is neither an item with a name nor one of several alternatives.
-fn is_group(fields: &Map<String, Value>) -> bool {
-    !fields.is_empty() && !fields.contains_key("name") && !fields.contains_key("type")
 }
 
 fn within(path: &mut String, step: &str, run: impl FnOnce(&mut String)) {
