@@ -28,6 +28,25 @@ async def chunks(*parts: bytes, error: Exception | None = None) -> AsyncIterator
         raise error
 
 
+def test_a_new_configuration_wakes_what_waits(time: Time) -> None:
+    async def main() -> None:
+        s = aio.Scheduler({"max_in_flight": 1}, clock=time)
+        s.add_endpoint("e0")
+        first = await s.acquire("hello", model="m")
+        waiting = asyncio.create_task(s.acquire("hello", model="m"))
+        await asyncio.sleep(0)
+        with pytest.raises(slotwise.ConfigError, match="seed must not change"):
+            s.reconfigure({"seed": s.config.seed + 1})
+        assert s.stats().queued == 1
+        s.reconfigure({"max_in_flight": 2})
+        second = await waiting
+        assert s.stats().in_flight == 2
+        first.complete()
+        second.complete()
+
+    time.run(main())
+
+
 def test_a_lease_ends_with_its_block(time: Time) -> None:
     async def main() -> None:
         s = scheduler(time)
