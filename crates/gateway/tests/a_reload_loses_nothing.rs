@@ -85,7 +85,7 @@ fn nothing_is_lost_and_nothing_is_booked_twice() {
             assert_eq!(problems.len(), 1);
             assert!(problems[0].path.ends_with("seed"), "{}", problems[0].path);
             assert_eq!(
-                pools.get("first").unwrap().scheduler().endpoint_named("http://9:8000"),
+                pools.get("first").expect("configured").scheduler().endpoint_named("http://9:8000"),
                 None
             );
         }
@@ -147,7 +147,7 @@ fn what_comes_back_stays() {
         .map(|name| scheduler.endpoint_named(name).expect("configured"))
         .into();
     pools.apply(now, &file(&[1], 10, false)).expect("accepted");
-    assert_eq!(pools.get("first").unwrap().scheduler().accepting_endpoints(), 2);
+    assert_eq!(pools.get("first").expect("configured").scheduler().accepting_endpoints(), 2);
     pools.apply(now, &file(&[0, 1], 10, false)).expect("accepted");
     pools.remove_idle(now);
     let scheduler = pools.get("first").expect("configured").scheduler();
