@@ -67,7 +67,7 @@ fn policies_balance_by_metric_or_by_requests_in_flight() {
     let pools = &loaded.configuration.pools;
     let balancing = pools["llama"].balancing.as_ref().expect("a policy");
     assert_eq!(balancing.metrics[0].name, "kv-cache");
-    assert_eq!(balancing.metrics[0].max_utilization, 0.6);
+    assert!((balancing.metrics[0].max_utilization - 0.6).abs() < f64::EPSILON);
     assert!(balancing.metrics[1].dry_run);
     let names = &loaded.configuration.signals["kv-cache"];
     assert_eq!(names[..], ["vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"]);
@@ -123,8 +123,8 @@ fn every_plugin_is_read_with_its_parameters() {
     assert_eq!(profiles.handler.name(), "disagg-profile-handler");
     let decode = &profiles.profiles["decode"];
     assert_eq!((decode.filters.len(), decode.scorers.len()), (18, 17));
-    assert_eq!(decode.scorers[0].weight, 2.5);
-    assert_eq!(decode.scorers[1].weight, 1.0);
+    assert!((decode.scorers[0].weight - 2.5).abs() < f64::EPSILON);
+    assert!((decode.scorers[1].weight - 1.0).abs() < f64::EPSILON);
     assert_eq!(decode.picker.name(), "weighted-random-picker");
     assert_eq!(profiles.deciders.len(), 3);
     let flow = &scheduler.flow;
