@@ -9,6 +9,7 @@
 //! | `inference_model_rewrite` | `InferenceModelRewrite` |
 //! | `http_route` | `HTTPRoute` |
 //! | `backend_policy` | `GCPBackendPolicy` |
+//! | `health_check_policy` | `HealthCheckPolicy` |
 //! | `autoscaling_metric` | `AutoscalingMetric` |
 //! | `object` | what all objects have |
 //! | `quantity`, `timestamp`, `duration` | values as Kubernetes writes them |
@@ -21,6 +22,7 @@ mod backend_policy;
 mod duration;
 mod endpoint_picker_config;
 mod flow_control;
+mod health_check_policy;
 mod http_route;
 mod inference_model_rewrite;
 mod inference_objective;
@@ -69,7 +71,7 @@ const POOLS: [Kind; 3] = [
     },
 ];
 
-const OTHERS: [Kind; 6] = [
+const OTHERS: [Kind; 7] = [
     Kind {
         name: "EndpointPickerConfig",
         versions: &["llm-d.ai/v1alpha1", "inference.networking.x-k8s.io/v1alpha1"],
@@ -96,6 +98,11 @@ const OTHERS: [Kind; 6] = [
         read: backend_policy::read,
     },
     Kind {
+        name: "HealthCheckPolicy",
+        versions: &["networking.gke.io/v1"],
+        read: health_check_policy::read,
+    },
+    Kind {
         name: "AutoscalingMetric",
         versions: &["autoscaling.gke.io/v1beta1", "autoscaling.gke.io/v1"],
         read: autoscaling_metric::read,
@@ -103,7 +110,7 @@ const OTHERS: [Kind; 6] = [
 ];
 
 /// Kinds that often stand in the same file, and configure Kubernetes alone.
-const OF_KUBERNETES: [&str; 24] = [
+const OF_KUBERNETES: [&str; 23] = [
     "ClusterRole",
     "ClusterRoleBinding",
     "ConfigMap",
@@ -114,7 +121,6 @@ const OF_KUBERNETES: [&str; 24] = [
     "GCPGatewayPolicy",
     "Gateway",
     "GatewayClass",
-    "HealthCheckPolicy",
     "HorizontalPodAutoscaler",
     "LeaderWorkerSet",
     "Namespace",
