@@ -46,7 +46,7 @@ def test_files_are_printed_and_compared(
 
 
 def test_it_runs_as_a_module() -> None:
-    command = [sys.executable, "-m", "slotwise", "config", "check", "-"]
+    command = [sys.executable, "-P", "-m", "slotwise", "config", "check", "-"]
     run = subprocess.run(command, input="{}", capture_output=True, text=True, check=False)
     assert (run.returncode, run.stdout) == (0, "-: valid, with the pools default\n")
 
