@@ -50,6 +50,7 @@ __all__ = [
     "KvReport",
     "Lease",
     "Leg",
+    "Machine",
     "ModelFilter",
     "Outcome",
     "Progress",
