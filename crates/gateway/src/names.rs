@@ -3,6 +3,7 @@
 //! Bindings receive words where Rust has enums. [`parse`] reads them, so all languages know the
 //! same words and report the same error.
 
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -102,14 +103,12 @@ pub struct UnknownName {
 }
 
 impl UnknownName {
-    /// The error for a name that is none of the known ones. Each is listed once.
+    /// The error for a name that is none of the known ones. Each is listed once. Computes in
+    /// **O(names · log names)**.
     pub fn new<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut names: Vec<&str> = Vec::new();
-        for name in known {
-            if !names.contains(&name) {
-                names.push(name);
-            }
-        }
+        // Clients choose unknown names, and a gateway may have thousands of models.
+        let mut listed = BTreeSet::new();
+        let names: Vec<&str> = known.into_iter().filter(|name| listed.insert(*name)).collect();
         if names.is_empty() {
             return Self { message: format!("cannot be {given:?}: there is none") };
         }
