@@ -8,11 +8,12 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
-use core::fmt;
 use core::num::NonZeroU32;
 use core::time::Duration;
 
 use slotwise::{EndpointId, Instant, Rng};
+
+use crate::InvalidField;
 
 /// How endpoints are probed. The defaults are those of Google Cloud's health checks, with the path
 /// of vLLM.
@@ -29,10 +30,10 @@ pub struct HealthCheckConfig {
     /// The port, if it is not that of the endpoint.
     pub port: Option<u16>,
     /// Time between two probes of an endpoint.
-    #[cfg_attr(feature = "serde", serde(with = "seconds"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::seconds"))]
     pub interval: Duration,
     /// Time after which a probe without a result has failed; at most the interval.
-    #[cfg_attr(feature = "serde", serde(with = "seconds"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::seconds"))]
     pub timeout: Duration,
     /// Passed probes in a row that make an endpoint healthy.
     pub healthy_threshold: NonZeroU32,
@@ -60,8 +61,8 @@ impl HealthCheckConfig {
     /// # Errors
     ///
     /// The first invalid field, and the values that it accepts.
-    pub fn check(&self) -> Result<(), InvalidHealthCheck> {
-        let invalid = |field, expected| Err(InvalidHealthCheck { field, expected });
+    pub fn check(&self) -> Result<(), InvalidField> {
+        let invalid = |field: &str, expected: &str| Err(InvalidField::new(field, expected));
         if !self.path.starts_with('/') {
             return invalid("path", "must begin with a slash");
         }
@@ -80,24 +81,6 @@ impl HealthCheckConfig {
 
 /// The shortest interval, so that a poll returns.
 const SHORTEST: Duration = Duration::from_millis(1);
-
-/// A field of a [`HealthCheckConfig`] is invalid.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct InvalidHealthCheck {
-    /// The field.
-    pub field: &'static str,
-    /// The values that it accepts.
-    pub expected: &'static str,
-}
-
-impl fmt::Display for InvalidHealthCheck {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.field, self.expected)
-    }
-}
-
-impl core::error::Error for InvalidHealthCheck {}
 
 /// What the host does next.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -137,7 +120,7 @@ pub enum HealthCheckStep {
 ///     let report = HealthCheckStep::Report { endpoint_id: endpoint, passed: false };
 ///     assert_eq!(checks.poll(now), (failed == 2).then_some(report));
 /// }
-/// # Ok::<(), slotwise_gateway::health_checks::InvalidHealthCheck>(())
+/// # Ok::<(), slotwise_gateway::InvalidField>(())
 /// ```
 #[derive(Debug)]
 pub struct HealthChecks {
@@ -169,7 +152,7 @@ impl HealthChecks {
     /// # Errors
     ///
     /// The first invalid field.
-    pub fn new(config: HealthCheckConfig, seed: u64) -> Result<Self, InvalidHealthCheck> {
+    pub fn new(config: HealthCheckConfig, seed: u64) -> Result<Self, InvalidField> {
         config.check()?;
         Ok(Self {
             config,
@@ -273,24 +256,6 @@ impl HealthChecks {
         } else if check.passed >= self.config.healthy_threshold.get() {
             self.reports.insert(endpoint, true);
         }
-    }
-}
-
-/// Durations as seconds.
-#[cfg(feature = "serde")]
-mod seconds {
-    use core::time::Duration;
-
-    use serde::de::Error;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_f64(time.as_secs_f64())
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-        Duration::try_from_secs_f64(f64::deserialize(from)?)
-            .map_err(|_| D::Error::custom("must be a number of seconds from 0"))
     }
 }
 

@@ -17,6 +17,7 @@
 //!  clusters   Clusters: which cluster serves a request to a pool that several export
 //!  routing    Routing: which pool serves a request, and under which model name
 //!  request    RequestOptions: the host's options over headers, and headers over the body
+//!  invalid_field  InvalidField: the error for an invalid field of a configuration
 //!  names      words that all languages share, and the error for an unknown one
 //!  classes    Classified: the exception class and the code of each error
 //!  json       JSON between this crate and hosts of other languages, with the feature `json`
@@ -104,6 +105,7 @@ pub mod exchange;
 pub mod gates;
 mod gateway;
 pub mod health_checks;
+mod invalid_field;
 #[cfg(feature = "json")]
 pub mod json;
 pub mod lease;
@@ -118,12 +120,13 @@ mod pools;
 mod request;
 pub mod routing;
 #[cfg(feature = "serde")]
-mod serde_seconds;
+mod seconds;
 mod wakeup;
 
 pub use classes::Classified;
 pub use exchange::{Call, Exchange, KvConnector, Output};
 pub use gateway::Gateway;
+pub use invalid_field::InvalidField;
 pub use lease::Lease;
 #[cfg(feature = "config")]
 pub use pools::{LeftPool, Pools};

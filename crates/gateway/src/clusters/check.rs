@@ -6,9 +6,9 @@ use alloc::format;
 use slotwise::Seconds;
 
 use super::config::{Balance, BalanceMetric, ClustersConfig, Export, ImportedPool};
-use super::error::InvalidClusters;
+use crate::InvalidField;
 
-type Checked = Result<(), InvalidClusters>;
+type Checked = Result<(), InvalidField>;
 
 /// The most pools.
 pub(super) const MAX_POOLS: usize = 1_024;
@@ -22,13 +22,13 @@ pub(super) fn check(config: &ClustersConfig) -> Checked {
     check_times(config)?;
     let headroom = config.prefix_headroom;
     if !(headroom.is_finite() && headroom >= 1.0) {
-        return Err(InvalidClusters::new("prefix_headroom", "must be at least 1"));
+        return Err(InvalidField::new("prefix_headroom", "must be at least 1"));
     }
     if config.failures == 0 {
-        return Err(InvalidClusters::new("failures", "must be at least 1"));
+        return Err(InvalidField::new("failures", "must be at least 1"));
     }
     if config.pools.len() > MAX_POOLS {
-        return Err(InvalidClusters::new("pools", format!("must be at most {MAX_POOLS}")));
+        return Err(InvalidField::new("pools", format!("must be at most {MAX_POOLS}")));
     }
     let mut names = BTreeSet::new();
     for (at, pool) in config.pools.iter().enumerate() {
@@ -36,7 +36,7 @@ pub(super) fn check(config: &ClustersConfig) -> Checked {
         check_pool(pool).map_err(|error| error.within(&outer))?;
         if !names.insert(&pool.name) {
             let expected = format!("must be unique, got {:?} twice", pool.name);
-            return Err(InvalidClusters::new("name", expected).within(&outer));
+            return Err(InvalidField::new("name", expected).within(&outer));
         }
     }
     Ok(())
@@ -47,7 +47,7 @@ fn check_times(config: &ClustersConfig) -> Checked {
     for (field, time) in positive {
         check_time(field, time)?;
         if time == Seconds::ZERO {
-            return Err(InvalidClusters::new(field, "must be above 0 seconds"));
+            return Err(InvalidField::new(field, "must be above 0 seconds"));
         }
     }
     check_time("ramp", config.ramp)?;
@@ -56,11 +56,11 @@ fn check_times(config: &ClustersConfig) -> Checked {
 
 fn check_pool(pool: &ImportedPool) -> Checked {
     if pool.name.is_empty() {
-        return Err(InvalidClusters::new("name", "must not be empty"));
+        return Err(InvalidField::new("name", "must not be empty"));
     }
     pool.timeout.map_or(Ok(()), |timeout| check_time("timeout", timeout))?;
     if pool.exports.len() > MAX_EXPORTS {
-        return Err(InvalidClusters::new("exports", format!("must be at most {MAX_EXPORTS}")));
+        return Err(InvalidField::new("exports", format!("must be at most {MAX_EXPORTS}")));
     }
     let mut clusters = BTreeSet::new();
     for (at, export) in pool.exports.iter().enumerate() {
@@ -68,7 +68,7 @@ fn check_pool(pool: &ImportedPool) -> Checked {
         check_export(export).map_err(|error| error.within(&outer))?;
         if !clusters.insert(&export.cluster) {
             let expected = format!("must be unique, got {:?} twice", export.cluster);
-            return Err(InvalidClusters::new("cluster", expected).within(&outer));
+            return Err(InvalidField::new("cluster", expected).within(&outer));
         }
     }
     Ok(())
@@ -76,11 +76,11 @@ fn check_pool(pool: &ImportedPool) -> Checked {
 
 pub(super) fn check_export(export: &Export) -> Checked {
     if export.cluster.is_empty() {
-        return Err(InvalidClusters::new("cluster", "must not be empty"));
+        return Err(InvalidField::new("cluster", "must not be empty"));
     }
     check_time("network_time", export.network_time)?;
     if !(export.prefill_rate.is_finite() && export.prefill_rate > 0.0) {
-        return Err(InvalidClusters::new("prefill_rate", "must be a number above 0"));
+        return Err(InvalidField::new("prefill_rate", "must be a number above 0"));
     }
     check_balance(&export.balance)
 }
@@ -92,22 +92,22 @@ fn check_balance(balance: &Balance) -> Checked {
         Some(_) if steers => {
             let expected = "must have either `max_in_flight_per_endpoint` or metrics that are not \
                             in dry run, not both";
-            return Err(InvalidClusters::new("balance", expected));
+            return Err(InvalidField::new("balance", expected));
         }
         Some(0) => {
             let field = "balance.max_in_flight_per_endpoint";
-            return Err(InvalidClusters::new(field, "must be at least 1"));
+            return Err(InvalidField::new(field, "must be at least 1"));
         }
         None if !steers && !balance.metrics.is_empty() => {
             let expected = "must have a metric that is not in dry run, or \
                             `max_in_flight_per_endpoint`";
-            return Err(InvalidClusters::new("balance", expected));
+            return Err(InvalidField::new("balance", expected));
         }
         _ => {}
     }
     if balance.metrics.len() > MAX_METRICS {
         let expected = format!("must be at most {MAX_METRICS}");
-        return Err(InvalidClusters::new("balance.metrics", expected));
+        return Err(InvalidField::new("balance.metrics", expected));
     }
     let mut names = BTreeSet::new();
     for (at, metric) in balance.metrics.iter().enumerate() {
@@ -115,7 +115,7 @@ fn check_balance(balance: &Balance) -> Checked {
         check_metric(metric).map_err(|error| error.within(&outer))?;
         if !names.insert(&metric.name) {
             let expected = format!("must be unique, got {:?} twice", metric.name);
-            return Err(InvalidClusters::new("name", expected).within(&outer));
+            return Err(InvalidField::new("name", expected).within(&outer));
         }
     }
     Ok(())
@@ -123,15 +123,15 @@ fn check_balance(balance: &Balance) -> Checked {
 
 fn check_metric(metric: &BalanceMetric) -> Checked {
     if metric.name.is_empty() {
-        return Err(InvalidClusters::new("name", "must not be empty"));
+        return Err(InvalidField::new("name", "must not be empty"));
     }
     if metric.reported_as.is_empty() || metric.reported_as.len() > MAX_METRICS {
         let expected = format!("must have between 1 and {MAX_METRICS} names");
-        return Err(InvalidClusters::new("reported_as", expected));
+        return Err(InvalidField::new("reported_as", expected));
     }
     if !(metric.max_utilization > 0.0 && metric.max_utilization <= 1.0) {
         let expected = format!("must lie in (0, 1], got {}", metric.max_utilization);
-        return Err(InvalidClusters::new("max_utilization", expected));
+        return Err(InvalidField::new("max_utilization", expected));
     }
     Ok(())
 }
@@ -140,7 +140,7 @@ fn check_time(field: &str, time: Seconds) -> Checked {
     if (0.0..=LONGEST).contains(&time.get()) {
         return Ok(());
     }
-    Err(InvalidClusters::new(field, format!("must lie between 0 and {LONGEST} seconds")))
+    Err(InvalidField::new(field, format!("must lie between 0 and {LONGEST} seconds")))
 }
 
 /// A year in seconds.

@@ -1,6 +1,5 @@
-//! Why no cluster is chosen, and why a configuration or a call is invalid.
+//! Why no cluster is chosen, and why a call is invalid.
 
-use alloc::format;
 use alloc::string::String;
 use core::error::Error;
 use core::fmt;
@@ -92,37 +91,3 @@ impl fmt::Display for ExportError {
 }
 
 impl Error for ExportError {}
-
-/// A field of the configuration is invalid.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct InvalidClusters {
-    /// The path of the field, such as `pools[0].exports[1].balance`.
-    pub field: String,
-    /// What the field must be.
-    pub expected: String,
-}
-
-impl InvalidClusters {
-    pub(super) fn new(field: impl Into<String>, expected: impl Into<String>) -> Self {
-        Self { field: field.into(), expected: expected.into() }
-    }
-
-    /// The same error within the field `outer`.
-    pub(super) fn within(self, outer: &str) -> Self {
-        Self { field: format!("{outer}.{}", self.field), ..self }
-    }
-
-    /// The condition, stable across versions and languages.
-    pub const fn code(&self) -> &'static str {
-        "config"
-    }
-}
-
-impl fmt::Display for InvalidClusters {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.field, self.expected)
-    }
-}
-
-impl Error for InvalidClusters {}

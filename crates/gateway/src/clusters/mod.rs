@@ -41,13 +41,14 @@ use slotwise::{Instant, Seconds};
 pub use answer::{Choice, Drained, DryRun, Explanation, Inquiry, TimeoutHint};
 pub use choice::{Candidate, Reason, Standing};
 pub use config::{Balance, BalanceMetric, ClustersConfig, Export, ImportedPool};
-pub use error::{ExportError, InvalidClusters, NoCluster};
+pub use error::{ExportError, NoCluster};
 pub use report::Report;
 
 use self::durations::Durations;
 use self::export::{ExportState, Health};
 use self::report::Steering;
 use self::sessions::Sessions;
+use crate::InvalidField;
 use crate::names::UnknownName;
 
 /// The clusters behind one router.
@@ -101,7 +102,7 @@ impl Clusters {
     ///
     /// When a name is missing or given twice, a number is out of its range, or an export balances
     /// both by metrics and by requests in flight. The error has the path of the field.
-    pub fn new(mut config: ClustersConfig) -> Result<Self, InvalidClusters> {
+    pub fn new(mut config: ClustersConfig) -> Result<Self, InvalidField> {
         check::check(&config)?;
         let pools = core::mem::take(&mut config.pools);
         let (sessions, drained) = (Sessions::default(), VecDeque::new());
@@ -218,12 +219,7 @@ impl Clusters {
     /// # Errors
     ///
     /// When a field is invalid, or there are too many pools or exports. Nothing is changed then.
-    pub fn export(
-        &mut self,
-        now: Instant,
-        pool: &str,
-        export: Export,
-    ) -> Result<(), InvalidClusters> {
+    pub fn export(&mut self, now: Instant, pool: &str, export: Export) -> Result<(), InvalidField> {
         let now = self.at(now);
         check::check_export(&export).map_err(|error| error.within("export"))?;
         let at = match self.pools.iter().position(|known| known.name == pool) {
@@ -237,7 +233,7 @@ impl Clusters {
         }
         if self.pools[at].exports.len() >= check::MAX_EXPORTS {
             let expected = alloc::format!("must be at most {}", check::MAX_EXPORTS);
-            return Err(InvalidClusters::new("exports", expected));
+            return Err(InvalidField::new("exports", expected));
         }
         let export = self.new_export(export, true);
         self.pools[at].exports.push(export);
@@ -335,10 +331,10 @@ impl Clusters {
         }
     }
 
-    fn import(&mut self, name: &str) -> Result<usize, InvalidClusters> {
+    fn import(&mut self, name: &str) -> Result<usize, InvalidField> {
         if name.is_empty() || self.pools.len() >= check::MAX_POOLS {
             let expected = alloc::format!("must have a name, and be at most {}", check::MAX_POOLS);
-            return Err(InvalidClusters::new("pools", expected));
+            return Err(InvalidField::new("pools", expected));
         }
         let (name, exports, durations) = (name.to_owned(), Vec::new(), Durations::default());
         self.pools.push(Pool { name, timeout: None, exports, durations });

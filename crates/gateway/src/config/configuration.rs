@@ -103,7 +103,7 @@ impl Configuration {
 
 fn check_pool(pool: &PoolConfig) -> Option<Problem> {
     if let Some(Err(error)) = pool.health_check.as_ref().map(HealthCheckConfig::check) {
-        let problem = Problem::new(error.expected).in_field(error.field);
+        let problem = Problem::new(error.expected).in_field(&error.field);
         return Some(problem.in_field("health_check"));
     }
     if let Some(Err(problem)) = pool.balancing.as_ref().map(Balancing::check) {

@@ -2,16 +2,15 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
-use core::error::Error;
-use core::fmt;
 
 use slotwise::Priority;
 
 use super::api_key::KeyDigest;
 use super::limits::{Limits, Measure};
 use super::safety::SafetyConfig;
+use crate::InvalidField;
 
 /// The configuration of [`Gates`](super::Gates). The default has no keys and refuses all requests.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,15 +93,15 @@ impl KeyConfig {
 
 impl GatesConfig {
     /// The first invalid field. Computes in **O(fields × log keys)**.
-    pub(super) fn check(&self) -> Result<(), InvalidGates> {
+    pub(super) fn check(&self) -> Result<(), InvalidField> {
         let (mut names, mut digests) = (BTreeSet::new(), BTreeSet::new());
         for (at, key) in self.keys.iter().enumerate() {
-            let within = |error: InvalidGates| error.within(&format!("keys[{at}]"));
+            let within = |error: InvalidField| error.within(&format!("keys[{at}]"));
             if key.name.is_empty() || !names.insert(&key.name) {
-                return Err(within(InvalidGates::new("name", "must be unique and not empty")));
+                return Err(within(InvalidField::new("name", "must be unique and not empty")));
             }
             if !digests.insert(key.sha256) {
-                return Err(within(InvalidGates::new("sha256", "must be unique")));
+                return Err(within(InvalidField::new("sha256", "must be unique")));
             }
             key.access.check().map_err(within)?;
         }
@@ -114,23 +113,23 @@ impl GatesConfig {
         let safety = self.safety.as_ref().map_or(Ok(()), SafetyConfig::check);
         safety.map_err(|error| error.within("safety"))?;
         match self.max_clients {
-            0 => Err(InvalidGates::new("max_clients", "must be at least 1")),
+            0 => Err(InvalidField::new("max_clients", "must be at least 1")),
             _ => Ok(()),
         }
     }
 }
 
 impl Access {
-    fn check(&self) -> Result<(), InvalidGates> {
+    fn check(&self) -> Result<(), InvalidField> {
         if self.weight.is_some_and(|weight| !(weight.is_finite() && weight > 0.0)) {
-            return Err(InvalidGates::new("weight", "must be a number above 0"));
+            return Err(InvalidField::new("weight", "must be a number above 0"));
         }
         if self.tenant.as_ref().is_some_and(String::is_empty) {
-            return Err(InvalidGates::new("tenant", "must not be empty"));
+            return Err(InvalidField::new("tenant", "must not be empty"));
         }
         let models = self.models.iter().flatten();
         if models.clone().any(|model| model.trim_end_matches('*').contains('*')) {
-            return Err(InvalidGates::new("models", "must have `*` only at the end of a name"));
+            return Err(InvalidField::new("models", "must have `*` only at the end of a name"));
         }
         self.limits.check().map_err(|error| error.within("limits"))
     }
@@ -147,61 +146,32 @@ impl Access {
 }
 
 impl Limits {
-    fn check(&self) -> Result<(), InvalidGates> {
+    fn check(&self) -> Result<(), InvalidField> {
         let mut seen = BTreeSet::new();
         for (at, quota) in self.quotas.iter().enumerate() {
             let field = |name: &str| format!("quotas[{at}].{name}");
             if quota.measure == Measure::ConcurrentRequests {
                 let expected = "must be a measure of a window; use `concurrent_requests` instead";
-                return Err(InvalidGates::new(field("measure"), expected));
+                return Err(InvalidField::new(field("measure"), expected));
             }
             if quota.window.as_millis() < 1 || quota.window.as_secs() > LONGEST_WINDOW {
                 let expected = "must be between 0.001 and 31536000 seconds";
-                return Err(InvalidGates::new(field("window"), expected));
+                return Err(InvalidField::new(field("window"), expected));
             }
         }
         for quota in self.all() {
             if !seen.insert((quota.measure, quota.window)) {
                 let expected = "must have one limit for each measure and window";
-                return Err(InvalidGates::new("quotas", expected));
+                return Err(InvalidField::new("quotas", expected));
             }
         }
         if seen.len() > MOST_QUOTAS {
             let expected = format!("must have at most {MOST_QUOTAS} windows");
-            return Err(InvalidGates::new("quotas", expected));
+            return Err(InvalidField::new("quotas", expected));
         }
         Ok(())
     }
 }
-
-/// A field of a configuration of gates is invalid.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct InvalidGates {
-    /// The path of the field, such as `keys[3].limits.quotas[0].window`.
-    pub field: String,
-    /// The values that the field accepts.
-    pub expected: String,
-}
-
-impl InvalidGates {
-    pub(in crate::gates) fn new(field: impl Into<String>, expected: impl ToString) -> Self {
-        Self { field: field.into(), expected: expected.to_string() }
-    }
-
-    fn within(self, outer: &str) -> Self {
-        Self { field: format!("{outer}.{}", self.field), ..self }
-    }
-}
-
-impl fmt::Display for InvalidGates {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { field, expected } = self;
-        write!(f, "{field} {expected}")
-    }
-}
-
-impl Error for InvalidGates {}
 
 /// A key as files have it. `flatten` would accept unknown fields.
 #[cfg(feature = "serde")]

@@ -44,7 +44,7 @@ pub struct Quota {
     /// How much may be used in the window.
     pub limit: u64,
     /// The length of the window. In configuration files: `window`, in seconds.
-    #[cfg_attr(feature = "serde", serde(with = "super::seconds"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::seconds"))]
     pub window: Duration,
 }
 

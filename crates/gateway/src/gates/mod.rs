@@ -12,7 +12,6 @@
 //! | `refusal` | why a request is refused |
 //! | `rate_headers` | headers that report what is left |
 //! | `safety` | checks of prompts and answers, by the host |
-//! | `seconds` | durations in configurations |
 //!
 //! A gate comes before the scheduler: it decides by the client, the scheduler by the pool.
 
@@ -24,8 +23,6 @@ mod limits;
 mod rate_headers;
 mod refusal;
 pub mod safety;
-#[cfg(feature = "serde")]
-mod seconds;
 mod window;
 
 use alloc::collections::BTreeMap;
@@ -39,13 +36,15 @@ use slotwise_wire::outcome::Reason;
 
 pub use api_key::{KeyDigest, api_key};
 pub use caller::Caller;
-pub use config::{Access, GatesConfig, InvalidGates, KeyConfig};
+pub use config::{Access, GatesConfig, KeyConfig};
 pub use limits::{Limits, Measure, Quota};
 pub use refusal::GateRefusal;
 
 use ledger::{AccountName, Booking, Ledger, LimitState, NotBooked};
 use limits::Amounts;
 use safety::SafetyConfig;
+
+use crate::InvalidField;
 
 /// Who may send a request, and how much: API keys, quotas and rate limits.
 ///
@@ -196,7 +195,7 @@ impl Gates {
     /// # Errors
     ///
     /// Returns the first invalid field of the configuration.
-    pub fn new(config: GatesConfig) -> Result<Self, InvalidGates> {
+    pub fn new(config: GatesConfig) -> Result<Self, InvalidField> {
         let ledger = Ledger::new(config.max_clients);
         let mut gates = Self {
             keys: BTreeMap::new(),
@@ -215,7 +214,7 @@ impl Gates {
     /// # Errors
     ///
     /// Returns the first invalid field of the configuration. Nothing changes then.
-    pub fn set_config(&mut self, config: GatesConfig) -> Result<(), InvalidGates> {
+    pub fn set_config(&mut self, config: GatesConfig) -> Result<(), InvalidField> {
         config.check()?;
         self.safety = config.safety;
         let tenants: BTreeMap<String, (AccountName, Arc<Limits>)> = config

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use slotwise::{Instant, Seconds};
 
-use super::Calls;
+use super::{Calls, refused};
 use crate::clusters::{
     Candidate, Choice, Clusters, ClustersConfig, DryRun, Export, Inquiry, NoCluster, Report,
 };
@@ -211,11 +211,7 @@ fn of_candidate(candidate: &Candidate) -> Value {
 }
 
 fn of_no_cluster(error: &NoCluster) -> Value {
-    json!({"refused": {
-        "code": error.code(),
-        "http_status": error.http_status(),
-        "message": error.to_string(),
-    }})
+    refused(error.code(), error.http_status(), error)
 }
 
 fn done<E: Display>(result: Result<(), E>) -> Result<Value, ArgumentError> {

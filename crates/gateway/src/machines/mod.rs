@@ -26,7 +26,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use core::fmt;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::json::{ArgumentError, parse};
 use crate::names::UnknownName;
@@ -57,6 +57,15 @@ trait Calls: Send + Sync {
 
     /// The names of all calls.
     fn names(&self) -> &'static [&'static str];
+}
+
+/// The answer about a request that is refused.
+fn refused(code: &str, http_status: u16, message: &dyn fmt::Display) -> Value {
+    json!({"refused": {
+        "code": code,
+        "http_status": http_status,
+        "message": message.to_string(),
+    }})
 }
 
 type Constructor = fn(Value) -> Result<Box<dyn Calls>, ArgumentError>;

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use slotwise::Rng;
 
-use super::Calls;
+use super::{Calls, refused};
 use crate::json::{ArgumentError, read};
 use crate::routing::{Inquiry, NoRoute, Route, Routing, RoutingConfig, Target};
 
@@ -99,9 +99,5 @@ fn of_target(target: &Target<'_>) -> Value {
 }
 
 fn of_no_route(no_route: &NoRoute) -> Value {
-    json!({"refused": {
-        "code": no_route.code(),
-        "http_status": no_route.http_status(),
-        "message": no_route.to_string(),
-    }})
+    refused(no_route.code(), no_route.http_status(), no_route)
 }

@@ -36,9 +36,9 @@ impl Catalog {
         Self { pools: names, models }
     }
 
-    /// The pool of a checked name.
-    pub(super) fn pool(&self, name: &str) -> usize {
-        self.pools.get(name).copied().unwrap_or_default()
+    /// The pool of this name.
+    pub(super) fn pool(&self, name: &str) -> Option<usize> {
+        self.pools.get(name).copied()
     }
 
     /// The first pool that lists the model.

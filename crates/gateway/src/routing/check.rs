@@ -4,11 +4,12 @@ use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
 
+use super::MAX_FALLBACKS;
 use super::config::{PathMatch, RewriteRule, RoutedPool, RoutingConfig, Rule, RuleMatch};
-use super::{InvalidRouting, MAX_FALLBACKS};
+use crate::InvalidField;
 use crate::names::UnknownName;
 
-type Checked = Result<(), InvalidRouting>;
+type Checked = Result<(), InvalidField>;
 
 /// The largest weight of a backend or a target.
 const MAX_WEIGHT: u32 = 1_000_000;
@@ -16,7 +17,7 @@ const MAX_WEIGHT: u32 = 1_000_000;
 /// The first invalid field of the configuration.
 pub(super) fn check(config: &RoutingConfig) -> Checked {
     let unique = unique(config.pools.iter().map(|pool| &*pool.name));
-    unique.map_err(|(at, expected)| InvalidRouting::new(format!("pools[{at}].name"), expected))?;
+    unique.map_err(|(at, expected)| InvalidField::new(format!("pools[{at}].name"), expected))?;
     let pools = Pools(&config.pools);
     for (at, pool) in config.pools.iter().enumerate() {
         check_pool(pool, &pools).map_err(|error| error.within(&format!("pools[{at}]")))?;
@@ -44,12 +45,12 @@ fn check_pool(pool: &RoutedPool, pools: &Pools<'_>) -> Checked {
     check_name(&pool.name)?;
     let adapters = pool.adapters.iter().map(|adapter| &*adapter.name);
     unique(pool.models.iter().map(|model| &**model).chain(adapters))
-        .map_err(|(_, expected)| InvalidRouting::new("models", expected))?;
+        .map_err(|(_, expected)| InvalidField::new("models", expected))?;
     let Some(fallback) = &pool.fallback else { return Ok(()) };
     pools.check("fallback", fallback)?;
     let last = pools.after(pool, MAX_FALLBACKS);
     match last {
-        Some(_) => Err(InvalidRouting::new(
+        Some(_) => Err(InvalidField::new(
             "fallback",
             format!("must end after at most {MAX_FALLBACKS} pools, and not form a cycle"),
         )),
@@ -70,7 +71,7 @@ fn check_rule(rule: &Rule, pools: &Pools<'_>) -> Checked {
         let outer = format!("mirrors[{at}]");
         pools.check("pool", &mirror.pool).map_err(|error| error.within(&outer))?;
         if !(0.0..=100.0).contains(&mirror.percent) {
-            return Err(InvalidRouting::new("percent", "must lie in [0, 100]").within(&outer));
+            return Err(InvalidField::new("percent", "must lie in [0, 100]").within(&outer));
         }
     }
     Ok(())
@@ -79,23 +80,23 @@ fn check_rule(rule: &Rule, pools: &Pools<'_>) -> Checked {
 fn check_match(found: &RuleMatch) -> Checked {
     if let Some(PathMatch::Exact(path) | PathMatch::Prefix(path)) = &found.path {
         if !path.starts_with('/') {
-            return Err(InvalidRouting::new("path", format!("must begin with '/', got {path:?}")));
+            return Err(InvalidField::new("path", format!("must begin with '/', got {path:?}")));
         }
     }
     let unique = unique(found.headers.iter().map(|header| &*header.name));
-    unique.map_err(|(at, expected)| InvalidRouting::new(format!("headers[{at}].name"), expected))
+    unique.map_err(|(at, expected)| InvalidField::new(format!("headers[{at}].name"), expected))
 }
 
 fn check_rewrite(rule: &RewriteRule) -> Checked {
     if rule.targets.is_empty() {
-        return Err(InvalidRouting::new("targets", "must not be empty"));
+        return Err(InvalidField::new("targets", "must not be empty"));
     }
     for (at, target) in rule.targets.iter().enumerate() {
         let outer = format!("targets[{at}]");
         let weight = target.weight.map_or(Ok(()), |weight| check_weight(weight, 1));
         weight.map_err(|error| error.within(&outer))?;
         if target.model.is_empty() {
-            return Err(InvalidRouting::new("model", "must not be empty").within(&outer));
+            return Err(InvalidField::new("model", "must not be empty").within(&outer));
         }
     }
     Ok(())
@@ -106,11 +107,11 @@ fn check_weight(weight: u32, least: u32) -> Checked {
         return Ok(());
     }
     let expected = format!("must lie in [{least}, {MAX_WEIGHT}], got {weight}");
-    Err(InvalidRouting::new("weight", expected))
+    Err(InvalidField::new("weight", expected))
 }
 
 fn check_name(name: &str) -> Checked {
-    let empty = || InvalidRouting::new("name", "must not be empty");
+    let empty = || InvalidField::new("name", "must not be empty");
     if name.is_empty() { Err(empty()) } else { Ok(()) }
 }
 
@@ -135,7 +136,7 @@ impl Pools<'_> {
             None => {
                 let known = self.0.iter().map(|pool| &*pool.name);
                 let error = format!("{}", UnknownName::new(name, known));
-                Err(InvalidRouting::new(field, error))
+                Err(InvalidField::new(field, error))
             }
         }
     }

@@ -143,7 +143,7 @@ pub struct Rule {
     /// The pools that get a copy.
     pub mirrors: Vec<Mirror>,
     /// How long the whole request may take, in seconds.
-    #[cfg_attr(feature = "serde", serde(with = "crate::serde_seconds"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::seconds::option"))]
     pub timeout: Option<Duration>,
 }
 

@@ -1,7 +1,6 @@
-//! Why a request has no route, and why a configuration is invalid.
+//! Why a request has no route.
 
 use alloc::borrow::ToOwned;
-use alloc::format;
 use alloc::string::String;
 use core::error::Error;
 use core::fmt;
@@ -73,37 +72,3 @@ impl fmt::Display for NoRoute {
 }
 
 impl Error for NoRoute {}
-
-/// A field of the configuration is invalid.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct InvalidRouting {
-    /// The path of the field, such as `pools[1].fallback`.
-    pub field: String,
-    /// What the field must be.
-    pub expected: String,
-}
-
-impl InvalidRouting {
-    pub(super) fn new(field: impl Into<String>, expected: impl Into<String>) -> Self {
-        Self { field: field.into(), expected: expected.into() }
-    }
-
-    /// The same error within the field `outer`.
-    pub(super) fn within(self, outer: &str) -> Self {
-        Self { field: format!("{outer}.{}", self.field), ..self }
-    }
-
-    /// The condition, stable across versions and languages.
-    pub const fn code(&self) -> &'static str {
-        "config"
-    }
-}
-
-impl fmt::Display for InvalidRouting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.field, self.expected)
-    }
-}
-
-impl Error for InvalidRouting {}

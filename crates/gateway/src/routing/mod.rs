@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `mod` | [`Routing`]: from an [`Inquiry`] to a [`Route`] |
 //! | `config` | what a host configures: pools, rules, rewrites, objectives |
-//! | `error` | why a request has no route, and why a configuration is invalid |
+//! | `error` | why a request has no route |
 //! | `check` | the checks of a configuration |
 //! | `matches` | what a rule asks of path, method and headers, and which match takes precedence |
 //! | `rewrite` | which rewrite of a pool applies to a model |
@@ -33,13 +33,14 @@ pub use config::{
     AdapterModel, Backend, HeaderMatch, Mirror, ModelRewrite, Objective, PathMatch, Pin,
     RewriteRule, RewriteTarget, RoutedPool, RoutingConfig, Rule, RuleMatch,
 };
-pub use error::{InvalidRouting, NoRoute};
+pub use error::NoRoute;
 pub(crate) use split::hash;
 
 use self::catalog::Catalog;
 use self::matches::MatchOrder;
 use self::rewrite::Rewrites;
 use self::split::Draw;
+use crate::InvalidField;
 
 /// What a host knows about a request before it chooses a pool.
 #[derive(Clone, Copy, Debug, Default)]
@@ -127,7 +128,7 @@ impl<'a> Target<'a> {
 /// let error = routing.route(&unknown, &mut rng).expect_err("no pool serves it");
 /// assert_eq!(error.http_status(), 404);
 /// assert!(error.to_string().ends_with("must be 'chat', 'llama-3' or 'llama-3-b', got \"gpt\""));
-/// # Ok::<(), slotwise_gateway::routing::InvalidRouting>(())
+/// # Ok::<(), slotwise_gateway::InvalidField>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Routing {
@@ -147,7 +148,7 @@ impl Routing {
     ///
     /// When a name is unknown or given twice, a weight or a share is out of its range, or fallbacks
     /// form a cycle: the error has the path of the field, and the accepted values.
-    pub fn new(config: RoutingConfig) -> Result<Self, InvalidRouting> {
+    pub fn new(config: RoutingConfig) -> Result<Self, InvalidField> {
         check::check(&config)?;
         Ok(Self {
             order: MatchOrder::new(&config.rules),
@@ -170,15 +171,14 @@ impl Routing {
         let pin = self.config.pin.of(inquiry);
         let mut draw = Draw { seed: self.config.seed, pin, rng };
         let (rule, pool) = if self.config.rules.is_empty() {
-            (None, self.pool_of_model(inquiry.model)?)
+            (None, &self.config.pools[self.pool_of_model(inquiry.model)?])
         } else {
             let rule = self.matching(inquiry)?;
             let weights = rule.backends.iter().map(|backend| backend.weight);
             let chosen = draw.choose(&rule.name, inquiry.model, weights);
-            let chosen = chosen.ok_or_else(|| NoRoute::no_backend(&rule.name))?;
-            (Some(rule), self.catalog.pool(&rule.backends[chosen].pool))
+            let pool = chosen.and_then(|chosen| self.pool(&rule.backends[chosen].pool));
+            (Some(rule), pool.ok_or_else(|| NoRoute::no_backend(&rule.name))?)
         };
-        let pool = &self.config.pools[pool];
         let target = self.target(pool, inquiry.model, &mut draw)?;
         let mirrors = rule.map_or(&[][..], |rule| &rule.mirrors);
         Ok(Route {
@@ -267,6 +267,6 @@ impl Routing {
     }
 
     fn pool(&self, name: &str) -> Option<&RoutedPool> {
-        self.config.pools.iter().find(|pool| pool.name == name)
+        self.catalog.pool(name).map(|pool| &self.config.pools[pool])
     }
 }

@@ -116,12 +116,12 @@ fn check(policy: &Policy) -> Result<HealthCheckConfig, Problem> {
         healthy_threshold: policy.healthy_threshold.unwrap_or(default.healthy_threshold),
         unhealthy_threshold: policy.unhealthy_threshold.unwrap_or(default.unhealthy_threshold),
     };
-    check.check().map_err(|error| Problem::new(error.expected).in_field(named(error.field)))?;
+    check.check().map_err(|error| Problem::new(error.expected).in_field(named(&error.field)))?;
     Ok(check)
 }
 
 /// The policy's name for a field of the check.
-fn named(field: &'static str) -> &'static str {
+fn named(field: &str) -> &str {
     match field {
         "interval" => "checkIntervalSec",
         "timeout" => "timeoutSec",

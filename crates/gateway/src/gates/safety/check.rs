@@ -113,7 +113,7 @@ impl SafetyCheck {
         config: SafetyConfig,
         stage: Stage,
         shape: BodyShape,
-    ) -> Result<Self, super::InvalidGates> {
+    ) -> Result<Self, crate::InvalidField> {
         config.check()?;
         Ok(Self {
             config,

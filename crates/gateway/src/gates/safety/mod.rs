@@ -17,7 +17,7 @@ use slotwise::Instant;
 
 pub use check::SafetyCheck;
 
-use super::config::InvalidGates;
+use crate::InvalidField;
 
 /// How prompts and answers are checked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -31,7 +31,7 @@ pub struct SafetyConfig {
     /// What happens if a check fails, or does not end in time.
     pub on_failure: OnFailure,
     /// The longest time of one check. In configuration files: in seconds.
-    #[cfg_attr(feature = "serde", serde(with = "super::seconds"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::seconds"))]
     pub timeout: Duration,
     /// Bytes of text at the end of a stream that are held back after they were judged. A phrase of
     /// at most this length is never sent in part before the whole of it was judged.
@@ -40,7 +40,7 @@ pub struct SafetyConfig {
     pub question_bytes: usize,
     /// The longest time that new text of a stream waits for more before it leads to a question. In
     /// configuration files: in seconds.
-    #[cfg_attr(feature = "serde", serde(with = "super::seconds"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::seconds"))]
     pub question_delay: Duration,
     /// Bytes that are held back at most. A prompt or a body that is longer cannot be checked.
     pub max_held: usize,
@@ -120,17 +120,17 @@ impl SafetyConfig {
     /// # Errors
     ///
     /// If a time or a size is zero, or if less may be held than a question needs.
-    pub fn check(&self) -> Result<(), InvalidGates> {
+    pub fn check(&self) -> Result<(), InvalidField> {
         let least = self.look_back.saturating_add(self.question_bytes).saturating_mul(2);
         if self.timeout.is_zero() {
-            return Err(InvalidGates::new("timeout", "must be above 0"));
+            return Err(InvalidField::new("timeout", "must be above 0"));
         }
         if self.question_bytes == 0 {
-            return Err(InvalidGates::new("question_bytes", "must be at least 1"));
+            return Err(InvalidField::new("question_bytes", "must be at least 1"));
         }
         if self.max_held < least {
             let expected = "must be at least twice the sum of look_back and question_bytes";
-            return Err(InvalidGates::new("max_held", expected));
+            return Err(InvalidField::new("max_held", expected));
         }
         Ok(())
     }
