@@ -21,6 +21,7 @@ from .reports import (
     Retry,
     Disposition,
 )
+from .stats import Stats
 from .values import (
     Allow,
     Blocks,
@@ -36,7 +37,6 @@ from .values import (
     RemovedEndpoint,
     Stage,
     Connector,
-    Stats,
     Usage,
 )
 

@@ -331,7 +331,7 @@ impl Scheduler {
 
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let stats = self.lock(py)?.scheduler().stats();
-        to_python(py, ("slotwise.values", "decode_stats"), &stats)
+        to_python(py, ("slotwise.stats", "decode_stats"), &stats)
     }
 
     #[pyo3(signature = (*, names = "slotwise", pool = "", max_endpoints = 1_000))]
