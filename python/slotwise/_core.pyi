@@ -71,6 +71,7 @@ __all__ = [
     "call_policy",
     "default_config",
     "default_options",
+    "forwarded_headers",
     "outcome_of_status",
     "read_headers",
     "read_kv_batch",
@@ -80,6 +81,7 @@ __all__ = [
     "read_request",
     "refusal",
     "replay_request",
+    "response_headers",
     "rewrite_model",
 ]
 
@@ -1214,6 +1216,19 @@ def read_request(
 
 def read_headers(pairs: Iterable[tuple[str | bytes, str | bytes]] | Mapping[str, str]) -> str:
     """The contents of headers."""
+
+def forwarded_headers(
+    pairs: Iterable[tuple[str | bytes, str | bytes]] | Mapping[str, str],
+    add: Iterable[tuple[str | bytes, str | bytes]] | Mapping[str, str],
+    credentials: bool,
+) -> list[tuple[str, str]]:
+    """See ``slotwise.wire.forwarded_headers``."""
+
+def response_headers(
+    pairs: Iterable[tuple[str | bytes, str | bytes]] | Mapping[str, str],
+    add: Iterable[tuple[str | bytes, str | bytes]] | Mapping[str, str],
+) -> list[tuple[str, str]]:
+    """See ``slotwise.wire.response_headers``."""
 
 def refusal(
     reason: str | Rejected | Evicted,

@@ -88,6 +88,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
+Headers = Iterable[tuple[str | bytes, str | bytes]] | Mapping[str, str]
+"""Headers as pairs of a name and a value, or as a mapping."""
+
 __all__ = [
     "Adapters",
     "Allow",
@@ -131,6 +134,7 @@ __all__ = [
     "api_of_path",
     "attributes",
     "block_hashes",
+    "forwarded_headers",
     "outcome_of_status",
     "read_headers",
     "read_kv_batch",
@@ -140,6 +144,7 @@ __all__ = [
     "read_request",
     "refusal",
     "replay_request",
+    "response_headers",
     "rewrite_model",
 ]
 
@@ -262,8 +267,40 @@ def kv_transfer_params(answer: Buffer) -> str | None:
     return _core.kv_transfer_params(answer)
 
 
+def forwarded_headers(
+    headers: Headers, *, add: Headers = (), credentials: bool = False
+) -> list[tuple[str, str]]:
+    """The headers of a client's request that go to an engine, with names in lower case.
+
+    Headers of the connection stop here, as do those about the length and the coding of the body,
+    and choices that belong to the gateway, such as ``x-prefiller-host-port``. The client's keys and
+    cookies pass only with ``credentials``. ``add`` has the host's own headers, such as the engine's
+    key. They replace those of the client.
+
+    >>> from slotwise import wire
+    >>> received = [(b"Authorization", b"Bearer client"), (b"Content-Type", b"application/json")]
+    >>> wire.forwarded_headers(received, add={"authorization": "Bearer engine"})
+    [('content-type', 'application/json'), ('authorization', 'Bearer engine')]
+    """
+    return _core.forwarded_headers(headers, add, credentials)
+
+
+def response_headers(headers: Headers, *, add: Headers = ()) -> list[tuple[str, str]]:
+    """The headers of an engine's response that go to the client, with names in lower case.
+
+    Of the others, some belong to the connection or the coding of the body, some to the gateway:
+    ``set-cookie``, ``server``, ``location``, CORS. ``add`` has the host's own headers, which
+    replace the engine's. The reply of ``Scheduler.forward`` needs no filter.
+
+    >>> from slotwise import wire
+    >>> wire.response_headers({"Content-Length": "9", "X-Request-Id": "r1"})
+    [('x-request-id', 'r1')]
+    """
+    return _core.response_headers(headers, add)
+
+
 def read_headers(
-    pairs: Iterable[tuple[str | bytes, str | bytes]] | Mapping[str, str],
+    pairs: Headers,
 ) -> RequestHeaders:
     """Parses the headers of a request. Headers with unusable values are listed in ``unusable``."""
     return decode_headers(_core.read_headers(pairs))

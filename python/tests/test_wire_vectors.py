@@ -200,6 +200,12 @@ class Calls:
     def read_headers(self, headers: list[Any]) -> Any:
         return asdict(wire.read_headers([(data(name), data(value)) for name, value in headers]))
 
+    def forwarded_headers(self, headers: list[Any], add: Any = (), **how: Any) -> Any:
+        return wire.forwarded_headers([tuple(pair) for pair in headers], add=add, **how)
+
+    def response_headers(self, headers: list[Any], add: Any = ()) -> Any:
+        return wire.response_headers([tuple(pair) for pair in headers], add=add)
+
     def refusal(self, reason: Any, **how: Any) -> Any:
         said = wire.refusal(reason, **how)
         return {"status": said.status, "headers": said.headers, "body": said.body.decode()}

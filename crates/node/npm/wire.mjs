@@ -9,6 +9,7 @@ export {
   apiOfPath,
   attributes,
   blockHashes,
+  forwardedHeaders,
   kvTransferBody,
   kvTransferParams,
   outcomeOfStatus,
@@ -20,5 +21,6 @@ export {
   readRequest,
   refusal,
   replayRequest,
+  responseHeaders,
   rewriteModel,
 } from './dist/wire.js';

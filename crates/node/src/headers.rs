@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use napi_derive::napi;
 use slotwise_wire::WireError;
-use slotwise_wire::headers::{Header, LoadFormat};
+use slotwise_wire::headers::{Forwarding, Header, LoadFormat};
 
 use crate::number::millis;
 
@@ -79,10 +79,8 @@ pub fn header_names() -> Vec<&'static str> {
 /// Reads headers: names and values in turn, one character for each byte.
 #[napi]
 pub fn read_headers(headers: Vec<String>) -> RequestHeaders {
-    let values: Vec<Cow<'_, [u8]>> =
-        headers.iter().skip(1).step_by(2).map(|value| octets(value)).collect();
-    let names = headers.iter().step_by(2).map(String::as_str);
-    let said = slotwise_wire::headers::RequestHeaders::read(pairs(names, &values));
+    let values = values(&headers);
+    let said = slotwise_wire::headers::RequestHeaders::read(pairs(names(&headers), &values));
     let unusable =
         said.unusable().map(|it| UnusableHeader { name: it.name, error: it.error.into() });
     let text = |text: Option<&str>| text.map(String::from);
@@ -101,6 +99,51 @@ pub fn read_headers(headers: Vec<String>) -> RequestHeaders {
         load_format: said.load_format.map(LoadFormat::as_str),
         unusable: unusable.collect(),
     }
+}
+
+/// The headers of a client's request that go to an engine, and those that the host adds: names and
+/// values in turn.
+#[napi]
+pub fn forwarded_headers(headers: Vec<String>, add: Vec<String>, credentials: bool) -> Vec<String> {
+    let values = values(&headers);
+    let forwarding = Forwarding::of_request(pairs(names(&headers), &values));
+    passed(&headers, &values, &forwarding.credentials(credentials).replacing(added(&add)), &add)
+}
+
+/// The headers of an engine's response that go to the client, and those that the host adds.
+#[napi]
+pub fn response_headers(headers: Vec<String>, add: Vec<String>) -> Vec<String> {
+    let values = values(&headers);
+    let forwarding = Forwarding::of_response(pairs(names(&headers), &values));
+    passed(&headers, &values, &forwarding.replacing(added(&add)), &add)
+}
+
+fn passed(
+    headers: &[String],
+    values: &[Cow<'_, [u8]>],
+    forwarding: &Forwarding<'_>,
+    add: &[String],
+) -> Vec<String> {
+    let pairs = names(headers).zip(headers.iter().skip(1).step_by(2)).zip(values);
+    let passed = pairs.filter(|((name, _), octets)| forwarding.passes(name.as_bytes(), octets));
+    let added = names(add).zip(add.iter().skip(1).step_by(2));
+    passed
+        .map(|(pair, _)| pair)
+        .chain(added)
+        .flat_map(|(name, value)| [name.to_ascii_lowercase(), value.clone()])
+        .collect()
+}
+
+fn names(headers: &[String]) -> impl Iterator<Item = &str> {
+    headers.iter().step_by(2).map(String::as_str)
+}
+
+fn added(headers: &[String]) -> impl Iterator<Item = &[u8]> {
+    names(headers).map(str::as_bytes)
+}
+
+fn values(headers: &[String]) -> Vec<Cow<'_, [u8]>> {
+    headers.iter().skip(1).step_by(2).map(|value| octets(value)).collect()
 }
 
 /// Names and values together.

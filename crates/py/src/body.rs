@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 use slotwise::Prompt;
 use slotwise_gateway::names;
-use slotwise_wire::headers::RequestHeaders;
+use slotwise_wire::headers::{Forwarding, RequestHeaders};
 use slotwise_wire::request::{Api, KvTransfer, RequestReader, RequestView};
 
 use crate::error::{named, raise_wire, unknown};
@@ -76,6 +76,11 @@ impl<'py> Pairs<'py> {
         };
         let (name, value) = pair.extract().map_err(|_| not_pairs(pair.as_any()))?;
         Ok((name, value))
+    }
+
+    /// The names.
+    fn names(&self) -> PyResult<Vec<&[u8]>> {
+        self.0.iter().map(|(name, _)| slice(name)).collect()
     }
 
     pub(crate) fn slices(&self) -> PyResult<Vec<(&[u8], &[u8])>> {
@@ -200,4 +205,62 @@ fn which(api: Option<&str>, path: Option<&str>) -> PyResult<Api> {
 pub(crate) fn read_headers(pairs: &Bound<'_, PyAny>) -> PyResult<String> {
     let pairs = Pairs::read(pairs)?;
     to_json(&RequestHeaders::read(pairs.slices()?))
+}
+
+/// The headers of a client's request that go to an engine, and those that the host adds.
+#[pyfunction]
+pub(crate) fn forwarded_headers<'py>(
+    pairs: &Bound<'py, PyAny>,
+    add: &Bound<'py, PyAny>,
+    credentials: bool,
+) -> PyResult<Vec<TextPair<'py>>> {
+    let (pairs, add) = (Pairs::read(pairs)?, Pairs::read(add)?);
+    let forwarding = Forwarding::of_request(pairs.slices()?).credentials(credentials);
+    passed(&pairs, &forwarding.replacing(add.names()?), &add)
+}
+
+/// The headers of an engine's response that go to the client, and those that the host adds.
+#[pyfunction]
+pub(crate) fn response_headers<'py>(
+    pairs: &Bound<'py, PyAny>,
+    add: &Bound<'py, PyAny>,
+) -> PyResult<Vec<TextPair<'py>>> {
+    let (pairs, add) = (Pairs::read(pairs)?, Pairs::read(add)?);
+    let forwarding = Forwarding::of_response(pairs.slices()?);
+    passed(&pairs, &forwarding.replacing(add.names()?), &add)
+}
+
+/// A name in lower case, and a value.
+type TextPair<'py> = (String, Bound<'py, PyString>);
+
+fn passed<'py>(
+    pairs: &Pairs<'py>,
+    forwarding: &Forwarding<'_>,
+    added: &Pairs<'py>,
+) -> PyResult<Vec<TextPair<'py>>> {
+    let mut passed = Vec::with_capacity(pairs.0.len() + added.0.len());
+    for (name, value) in &pairs.0 {
+        if forwarding.passes(slice(name)?, slice(value)?) {
+            passed.push((lower(name)?, text(value)?));
+        }
+    }
+    for (name, value) in &added.0 {
+        passed.push((lower(name)?, text(value)?));
+    }
+    Ok(passed)
+}
+
+fn lower(name: &Bound<'_, PyAny>) -> PyResult<String> {
+    Ok(String::from_utf8_lossy(slice(name)?).to_ascii_lowercase())
+}
+
+/// A value as text: of bytes, one character for each byte.
+fn text<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyString>> {
+    match value.cast::<PyBytes>() {
+        Ok(bytes) => {
+            let text: String = bytes.as_bytes().iter().copied().map(char::from).collect();
+            Ok(PyString::new(value.py(), &text))
+        }
+        Err(_) => Ok(value.cast::<PyString>()?.clone()),
+    }
 }

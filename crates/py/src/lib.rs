@@ -49,8 +49,8 @@ mod _core {
 
     #[pymodule_export]
     use super::body::{
-        add_usage, api_of_path, kv_transfer_body, kv_transfer_params, read_headers, read_request,
-        rewrite_model,
+        add_usage, api_of_path, forwarded_headers, kv_transfer_body, kv_transfer_params,
+        read_headers, read_request, response_headers, rewrite_model,
     };
     #[pymodule_export]
     use super::decision::{Dispatch, Evicted, Leg, Rejected};

@@ -18,8 +18,8 @@ const MAX_HEADERS = 65_536;
 /** The names that mean something. Others are not handed on. */
 const MEANINGFUL: ReadonlySet<string> = new Set(headerNames());
 
-/** Names and values in turn, of the headers that mean something. */
-export function readHeaderList(what: string, source: unknown): string[] {
+/** Names and values in turn, of the headers that mean something, or of all. */
+export function readHeaderList(what: string, source: unknown, all = false): string[] {
   if (typeof source !== 'object' || source === null || source instanceof Uint8Array) {
     throw typeError(`${what} must be an object or pairs, got ${describe(source)}`);
   }
@@ -33,7 +33,7 @@ export function readHeaderList(what: string, source: unknown): string[] {
       if (++count > MAX_HEADERS) {
         throw typeError(`${what} lists more than ${MAX_HEADERS} entries`);
       }
-      add(list, what, string(`${what}[${count - 1}][0]`, pair[0]), pair[1]);
+      add(list, what, string(`${what}[${count - 1}][0]`, pair[0]), pair[1], all);
     }
     return list;
   }
@@ -43,18 +43,22 @@ export function readHeaderList(what: string, source: unknown): string[] {
       continue;
     }
     if (!Array.isArray(value)) {
-      add(list, what, name, value);
+      add(list, what, name, value, all);
       continue;
     }
     for (let at = 0; at < value.length && at < MAX_HEADERS; at += 1) {
-      add(list, what, name, value[at]);
+      add(list, what, name, value[at], all);
     }
   }
   return list;
 }
 
-function add(list: string[], what: string, name: string, value: unknown): void {
+function add(list: string[], what: string, name: string, value: unknown, all: boolean): void {
   // No known name is longer; a longer one is not copied.
+  if (all) {
+    list.push(name, octets(`${what}.${name}`, value));
+    return;
+  }
   if (name.length > LONGEST_NAME || !MEANINGFUL.has(name.toLowerCase())) {
     return;
   }

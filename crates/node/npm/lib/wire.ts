@@ -237,6 +237,52 @@ export function outcomeOfStatus(status: number): native.Outcome {
   return guarded(() => native.outcomeOfStatus(code));
 }
 
+/** Options of `forwardedHeaders` and `responseHeaders`. */
+export interface ForwardingOptions {
+  /** The host's own headers, such as the engine's key. They replace those of the same name. */
+  add?: HeaderSource | undefined;
+}
+
+/** Options of `forwardedHeaders`. */
+export interface RequestForwardingOptions extends ForwardingOptions {
+  /** Whether the client's keys and cookies go to the engine. Default: false. */
+  credentials?: boolean | undefined;
+}
+
+/**
+ * The headers of a client's request that go to an engine: pairs with names in lower case. Headers
+ * of the connection stop here, as do those about the length and the coding of the body, and choices
+ * that belong to the gateway.
+ */
+export function forwardedHeaders(
+  headers: HeaderSource,
+  options: RequestForwardingOptions = {},
+): [name: string, value: string][] {
+  checkFields('options', { add: true, credentials: true }, options);
+  const credentials = optionalBoolean('credentials', options.credentials) ?? false;
+  const list = readHeaderList('headers', headers, true);
+  const add = readHeaderList('add', options.add ?? [], true);
+  return inPairs(guarded(() => native.forwardedHeaders(list, add, credentials)));
+}
+
+/**
+ * The headers of an engine's response that go to the client, as pairs with names in lower case. The
+ * reply of `Scheduler.forward` needs no filter.
+ */
+export function responseHeaders(
+  headers: HeaderSource,
+  options: ForwardingOptions = {},
+): [name: string, value: string][] {
+  checkFields('options', { add: true }, options);
+  const list = readHeaderList('headers', headers, true);
+  const add = readHeaderList('add', options.add ?? [], true);
+  return inPairs(guarded(() => native.responseHeaders(list, add)));
+}
+
+function inPairs(list: string[]): [string, string][] {
+  return Array.from({ length: list.length / 2 }, (_, at) => [list[2 * at] as string, list[2 * at + 1] as string]);
+}
+
 /**
  * Reads the headers of a request. Unusable ones are omitted and listed. Headers are claims: check
  * first which clients may send which.

@@ -860,6 +860,12 @@ export interface FlowConfig {
   sessionAdmission?: SessionAdmissionConfig
 }
 
+/**
+ * The headers of a client's request that go to an engine, and those that the host adds: names and
+ * values in turn.
+ */
+export declare function forwardedHeaders(headers: Array<string>, add: Array<string>, credentials: boolean): Array<string>
+
 /** The names of all headers that mean something, in lower case. */
 export declare function headerNames(): Array<string>
 
@@ -1421,6 +1427,9 @@ export interface RequestView {
   /** The id that the client gave to the request. */
   requestId: string | null
 }
+
+/** The headers of an engine's response that go to the client, and those that the host adds. */
+export declare function responseHeaders(headers: Array<string>, add: Array<string>): Array<string>
 
 /** The body with another model. */
 export declare function rewriteModel(body: Uint8Array, model: string): Uint8Array

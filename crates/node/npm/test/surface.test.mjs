@@ -132,6 +132,7 @@ test('import and require give the same functions over bytes', () => {
     'apiOfPath',
     'attributes',
     'blockHashes',
+    'forwardedHeaders',
     'kvTransferBody',
     'kvTransferParams',
     'outcomeOfStatus',
@@ -143,6 +144,7 @@ test('import and require give the same functions over bytes', () => {
     'readRequest',
     'refusal',
     'replayRequest',
+    'responseHeaders',
     'rewriteModel',
   ]);
 });

@@ -1,4 +1,4 @@
-//! Headers of the Gateway API's inference extension, in both directions.
+//! Headers of the Gateway API's inference extension in both directions, and which headers pass.
 //!
 //! | file | contents |
 //! |---|---|
@@ -7,12 +7,14 @@
 //! | `value` | the values of headers |
 //! | `subset` | hosts and ports |
 //! | `answer` | the headers of dispatched requests and answers |
+//! | `forwarding` | which headers pass between client and engine |
 //!
 //! Headers are claims. A flow, a priority, a session, a TTL and a deadline count only if the host
 //! accepts them: see [`Allow`].
 
 mod allow;
 pub mod answer;
+mod forwarding;
 mod subset;
 mod value;
 
@@ -23,6 +25,7 @@ pub use slotwise::Address;
 use slotwise::{Instant, Priority, Request};
 
 pub use allow::{Allow, AllowError};
+pub use forwarding::Forwarding;
 pub use subset::Subset;
 pub use value::LoadFormat;
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use slotwise::{KvEvent, Prompt, Tier};
 use slotwise_wire::WireError;
 use slotwise_wire::hashes::{Adapter, Algorithm, BlockHasher, ExtraKeys, Tagging};
-use slotwise_wire::headers::RequestHeaders;
+use slotwise_wire::headers::{Forwarding, RequestHeaders};
 use slotwise_wire::kv::internals::{Decoder, Message};
 use slotwise_wire::kv::replay_request;
 use slotwise_wire::metrics::{Engine, Field, MetricSpec, MetricsReader, MetricsReport, OrcaReport};
@@ -58,6 +58,7 @@ pub(crate) fn answer(call: &str, args: &Value) -> Option<Value> {
         "filter_model" => filter_model(args),
         "filter_answer" => filter_answer(args),
         "read_headers" => read_headers(args),
+        "forwarded_headers" | "response_headers" => passed_headers(call, args),
         "refusal" => refusal(args),
         _ => return None,
     })
@@ -215,6 +216,28 @@ fn read_headers(args: &Value) -> Value {
     let pairs = args["headers"].as_array().expect("pairs");
     let pairs: Vec<_> = pairs.iter().map(|pair| (bytes(&pair[0]), bytes(&pair[1]))).collect();
     plain(&RequestHeaders::read(pairs.iter().map(|(name, value)| (&**name, &**value))))
+}
+
+/// The headers that pass, and those that the host adds.
+fn passed_headers(call: &str, args: &Value) -> Value {
+    let read = |name: &str| -> Vec<(Vec<u8>, Vec<u8>)> {
+        let pairs = args[name].as_array().into_iter().flatten();
+        pairs.map(|pair| (bytes(&pair[0]), bytes(&pair[1]))).collect()
+    };
+    let (headers, add) = (read("headers"), read("add"));
+    let pairs = headers.iter().map(|(name, value)| (&**name, &**value));
+    let forwarding = match call {
+        "forwarded_headers" => Forwarding::of_request(pairs.clone())
+            .credentials(args["credentials"].as_bool().unwrap_or(false)),
+        _ => Forwarding::of_response(pairs.clone()),
+    };
+    let forwarding = forwarding.replacing(add.iter().map(|(name, _)| &**name));
+    let shown = |(name, value): (&[u8], &[u8])| {
+        json!([String::from_utf8_lossy(name).to_ascii_lowercase(), String::from_utf8_lossy(value),])
+    };
+    let passed = pairs.filter(|(name, value)| forwarding.passes(name, value));
+    let added = add.iter().map(|(name, value)| (&**name, &**value));
+    passed.chain(added).map(shown).collect()
 }
 
 fn refusal(args: &Value) -> Value {

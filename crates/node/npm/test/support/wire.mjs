@@ -52,6 +52,14 @@ export class WireRunner {
     return wire.readOrca(bytes(header));
   }
 
+  forwarded_headers({ headers, add, credentials }) {
+    return wire.forwardedHeaders(headers, { add, credentials });
+  }
+
+  response_headers({ headers, add }) {
+    return wire.responseHeaders(headers, { add });
+  }
+
   read_kv_frames({ frames }) {
     return wire.readKvFrames(frames.map(bytes));
   }
