@@ -101,6 +101,10 @@ class Configuration:
         """The rules by which requests find their pool."""
         return Routing(self._routing, seed=seed)
 
+    def _ingress(self) -> dict[str, Any]:
+        """What an ``Ingress`` takes."""
+        return {"routing": self._routing, "gates": self.gates}
+
     def text(self) -> str:
         """The file without defaults."""
         text: str = self._machine.call("text")

@@ -169,7 +169,7 @@ class Grant:
             grant=self._number,
             prompt_tokens=prompt_tokens,
             completion_tokens=completion_tokens,
-            at_us=_micros(now),
+            at_us=micros(now),
         )
         return settled
 
@@ -178,7 +178,7 @@ class Grant:
 
         Returns whether it had not ended before.
         """
-        cancelled: bool = self._machine.call("cancel", grant=self._number, at_us=_micros(now))
+        cancelled: bool = self._machine.call("cancel", grant=self._number, at_us=micros(now))
         return cancelled
 
 
@@ -199,7 +199,7 @@ class Gates:
 
     def identify(self, headers: Headers, *, client: str | None = None) -> Caller:
         """The client behind a request. Raises ``RefusedError`` if its key is unknown."""
-        return Caller(**self._checked("identify", headers=_pairs(headers), client=client))
+        return Caller(**self._checked("identify", headers=header_pairs(headers), client=client))
 
     def admit(
         self,
@@ -218,12 +218,12 @@ class Gates:
         """
         admitted = self._checked(
             "admit",
-            headers=_pairs(headers),
+            headers=header_pairs(headers),
             client=client,
             model=model,
             prompt_tokens=prompt_tokens,
             output_tokens=output_tokens,
-            at_us=_micros(now),
+            at_us=micros(now),
         )
         return Grant(self._machine, admitted)
 
@@ -232,15 +232,12 @@ class Gates:
     ) -> list[Standing]:
         """What is left of each limit of the client."""
         standings = self._checked(
-            "standings", headers=_pairs(headers), client=client, at_us=_micros(now)
+            "standings", headers=header_pairs(headers), client=client, at_us=micros(now)
         )
         return [_standing(standing) for standing in standings]
 
     def _checked(self, call: str, **arguments: Any) -> Any:
-        answer = self._machine.call(call, **arguments)
-        if isinstance(answer, dict) and (refused := answer.get("refused")):
-            raise RefusedError(refused)
-        return answer
+        return checked(self._machine.call(call, **arguments))
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,7 +328,7 @@ class SafetyCheck:
         return counts
 
     def _input(self, call: str, now: float | None, **arguments: Any) -> Any:
-        outputs = self._machine.call(call, at_us=_micros(now), **arguments)
+        outputs = self._machine.call(call, at_us=micros(now), **arguments)
         self._output += outputs["output"].encode("latin-1")
         if question := outputs["question"]:
             deadline = question["deadline_us"] / 1e6
@@ -346,7 +343,14 @@ class SafetyCheck:
         return outputs
 
 
-def _pairs(headers: Headers) -> list[tuple[str, str]]:
+def checked(answer: Any) -> Any:
+    """The answer of a machine. Raises ``RefusedError`` if it is a refusal."""
+    if isinstance(answer, dict) and (refused := answer.get("refused")):
+        raise RefusedError(refused)
+    return answer
+
+
+def header_pairs(headers: Headers) -> list[tuple[str, str]]:
     if isinstance(headers, Mapping):
         return list(headers.items())
     return list(headers)
@@ -357,7 +361,7 @@ def _standing(standing: dict[str, Any]) -> Standing:
     return Standing(window=window, reset=reset, **standing)
 
 
-def _micros(now: float | None) -> int:
+def micros(now: float | None) -> int:
     return round((time.monotonic() if now is None else now) * 1e6)
 
 

@@ -35,9 +35,11 @@ CacheUse: TypeAlias = Literal["read", "unreported", "unread"]
 engine looks the prompt up, but its report does not cover this prompt. ``"unread"``: no lookup."""
 
 Allow: TypeAlias = (
-    Collection[Literal["priority", "flow", "session", "ttl", "deadline"]]
+    Collection[Literal["priority", "flow", "session", "ttl", "deadline", "objective"]]
     | Mapping[
-        Literal["priority", "flow", "session", "ttl", "deadline", "session_headers"],
+        Literal[
+            "priority", "flow", "session", "ttl", "deadline", "objective", "session_headers"
+        ],
         bool | tuple[int, int] | tuple[float, float] | Sequence[str] | None,
     ]
 )
@@ -86,6 +88,9 @@ GatewayReason: TypeAlias = Literal[
     "missing_api_key",
     "invalid_api_key",
     "model_not_allowed",
+    "model_not_found",
+    "no_route",
+    "no_backend",
     "rate_limit_exceeded",
     "concurrency_limit_exceeded",
     "request_exceeds_limit",

@@ -14,6 +14,7 @@
 //!  lease      Lease: one dispatched request, from its reservation to its one end
 //!  exchange   Exchange: one client request over several attempts, from its body to its reply
 //!  gates      Gates: API keys, quotas and rate limits; SafetyCheck: checks of content
+//!  ingress    Ingress: gates and routing in one, from a request to its targets
 //!  clusters   Clusters: which cluster serves a request to a pool that several export
 //!  routing    Routing: which pool serves a request, and under which model name
 //!  request    RequestOptions: the host's options over headers, and headers over the body
@@ -105,6 +106,7 @@ pub mod exchange;
 pub mod gates;
 mod gateway;
 pub mod health_checks;
+pub mod ingress;
 mod invalid_field;
 #[cfg(feature = "json")]
 pub mod json;

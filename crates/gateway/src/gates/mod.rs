@@ -275,6 +275,15 @@ impl Gates {
         found.cloned().map_err(GateRefusal::of_reason)
     }
 
+    /// The key of this name as a caller, or anonymous access without a name; `None` if it is not
+    /// configured. Computes in **O(keys)**.
+    pub fn caller_named(&self, key: Option<&str>) -> Option<&Caller> {
+        match key {
+            Some(name) => self.keys.values().find(|caller| caller.name() == name),
+            None => self.anonymous.as_ref(),
+        }
+    }
+
     /// Checks that the caller may request the model, and counts the request in all limits of the
     /// caller and its tenant, or in none. Computes in **O(limits × log accounts)**, and in
     /// O(limits × 60) for a refusal.

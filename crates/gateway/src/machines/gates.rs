@@ -31,9 +31,9 @@ struct Configuration {
 /// Who sends a request: its headers, and the host's name for a client without a key.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Sender {
-    headers: Vec<(String, String)>,
-    client: Option<String>,
+pub(super) struct Sender {
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) client: Option<String>,
     at_us: u64,
 }
 
@@ -48,16 +48,26 @@ struct Admission {
     at_us: u64,
 }
 
+/// The end of a request by its number.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct End {
-    grant: u64,
+pub(super) struct End {
+    pub(super) grant: u64,
     #[serde(default)]
     prompt_tokens: Option<u32>,
     #[serde(default)]
     completion_tokens: Option<u32>,
     #[serde(default)]
-    at_us: u64,
+    pub(super) at_us: u64,
+}
+
+impl End {
+    pub(super) fn usage(&self) -> Usage {
+        let mut usage = Usage::default();
+        (usage.prompt_tokens, usage.completion_tokens) =
+            (self.prompt_tokens, self.completion_tokens);
+        usage
+    }
 }
 
 pub(super) fn new(arguments: Value) -> Result<Box<dyn Calls>, ArgumentError> {
@@ -131,10 +141,7 @@ impl GatesMachine {
         let now = Instant::from_micros(end.at_us);
         let Some(grant) = self.grants.remove(&end.grant) else { return false };
         if served {
-            let mut usage = Usage::default();
-            (usage.prompt_tokens, usage.completion_tokens) =
-                (end.prompt_tokens, end.completion_tokens);
-            self.gates.settle(now, grant, &usage);
+            self.gates.settle(now, grant, &end.usage());
         } else {
             self.gates.cancel(now, grant);
         }
@@ -155,7 +162,7 @@ impl GatesMachine {
     }
 }
 
-fn of_caller(caller: &Caller) -> Value {
+pub(super) fn of_caller(caller: &Caller) -> Value {
     json!({
         "name": caller.name(),
         "anonymous": caller.is_anonymous(),

@@ -6,6 +6,7 @@
 //! | `configuration` | a [`Configuration`](crate::config::Configuration) of a file |
 //! | `gates` | [`Gates`](crate::gates::Gates) with its grants |
 //! | `health_checks` | [`HealthChecks`](crate::health_checks::HealthChecks) of a pool |
+//! | `ingress` | [`Ingress`](crate::ingress::Ingress) with its admitted requests |
 //! | `safety` | [`SafetyCheck`](crate::gates::safety::SafetyCheck) |
 //! | `clusters` | [`Clusters`](crate::clusters::Clusters) |
 //! | `routing` | [`Routing`](crate::routing::Routing) with its generator |
@@ -18,6 +19,7 @@ mod clusters;
 mod configuration;
 mod gates;
 mod health_checks;
+mod ingress;
 mod routing;
 mod safety;
 
@@ -74,6 +76,7 @@ const KINDS: &[(&str, Constructor)] = &[
     ("clusters", clusters::new),
     ("routing", routing::new),
     ("gates", gates::new),
+    ("ingress", ingress::new),
     ("safety", safety::new),
     ("health_checks", health_checks::new),
     #[cfg(feature = "config")]

@@ -89,7 +89,7 @@ fn of_route(route: &Route<'_>) -> Value {
     })
 }
 
-fn of_target(target: &Target<'_>) -> Value {
+pub(super) fn of_target(target: &Target<'_>) -> Value {
     json!({
         "pool": target.pool,
         "model": target.model,

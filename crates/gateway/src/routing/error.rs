@@ -5,6 +5,8 @@ use alloc::string::String;
 use core::error::Error;
 use core::fmt;
 
+use slotwise_wire::outcome::Reason;
+
 use super::Inquiry;
 use crate::names::UnknownName;
 
@@ -33,7 +35,7 @@ impl NoRoute {
         Self::NoRule { path: inquiry.path.to_owned(), model: inquiry.model.to_owned() }
     }
 
-    pub(super) fn unknown_model(model: &str, known: &[&str]) -> Self {
+    pub(crate) fn unknown_model(model: &str, known: &[&str]) -> Self {
         Self::UnknownModel(UnknownName::new(model, known.iter().copied()))
     }
 
@@ -41,21 +43,23 @@ impl NoRoute {
         Self::NoBackend { rule: rule.to_owned() }
     }
 
+    /// The reason, with its status and its code.
+    pub const fn reason(&self) -> Reason {
+        match self {
+            Self::NoRule { .. } => Reason::NoRoute,
+            Self::UnknownModel(_) => Reason::ModelNotFound,
+            Self::NoBackend { .. } => Reason::NoBackend,
+        }
+    }
+
     /// The status of the client's answer.
     pub const fn http_status(&self) -> u16 {
-        match self {
-            Self::NoRule { .. } | Self::UnknownModel(_) => 404,
-            Self::NoBackend { .. } => 500,
-        }
+        self.reason().http_status()
     }
 
     /// The condition, stable across versions and languages.
     pub const fn code(&self) -> &'static str {
-        match self {
-            Self::NoRule { .. } => "no_route",
-            Self::UnknownModel(_) => "model_not_found",
-            Self::NoBackend { .. } => "no_backend",
-        }
+        self.reason().code()
     }
 }
 

@@ -91,6 +91,11 @@ export class Configuration {
     return new Routing(this.#routing, options);
   }
 
+  /** What an `Ingress` takes. */
+  ingress(): { readonly [name: string]: Data } {
+    return { routing: this.#routing, gates: this.gates };
+  }
+
   /** The file without defaults. */
   text(): string {
     return this.#machine.call('text');

@@ -144,7 +144,7 @@ export class Gates {
 
   /** The client behind a request. Throws a `RefusedError` if its key is unknown. */
   identify(headers: HeaderSource, { client }: Sender = {}): Caller {
-    return checked(this.#machine.call<Answer<Caller>>('identify', { headers: pairs(headers), client }));
+    return checked(this.#machine.call<Answer<Caller>>('identify', { headers: keyPairs(headers), client }));
   }
 
   /**
@@ -152,13 +152,13 @@ export class Gates {
    * unknown key, a model that the key does not allow, or an exceeded limit.
    */
   admit(headers: HeaderSource, demand: Demand, { client, now }: Sender = {}): Grant {
-    const values = { headers: pairs(headers), client, at_us: micros(now), ...demand };
+    const values = { headers: keyPairs(headers), client, at_us: micros(now), ...demand };
     return new Grant(this.#machine, checked(this.#machine.call<Answer<Admitted>>('admit', values)));
   }
 
   /** What is left of each limit of the client. */
   standings(headers: HeaderSource, { client, now }: Sender = {}): Standing[] {
-    const values = { headers: pairs(headers), client, at_us: micros(now) };
+    const values = { headers: keyPairs(headers), client, at_us: micros(now) };
     return checked(this.#machine.call<Answer<RawStanding[]>>('standings', values)).map(standingOf);
   }
 }
@@ -276,7 +276,8 @@ export class SafetyCheck {
   }
 }
 
-interface Refused {
+/** A refusal as machines answer it. */
+export interface Refused {
   readonly code: GatewayReason;
   readonly http_status: number;
   readonly message: string;
@@ -308,13 +309,15 @@ interface Outputs {
   readonly counts?: boolean;
 }
 
-type Answer<T> = T | { readonly refused: Refused };
+/** An answer, or a refusal. */
+export type Answer<T> = T | { readonly refused: Refused };
 
 const IDLE: Outputs = {
   output: '', question: null, next_timeout_us: null, wants_input: true, ended: false, refused: null, failures: 0,
 };
 
-function checked<T>(answer: Answer<T>): T {
+/** The answer; a refusal is thrown as a `RefusedError`. */
+export function checked<T>(answer: Answer<T>): T {
   if (typeof answer === 'object' && answer !== null && 'refused' in answer) {
     throw new RefusedError(answer.refused);
   }
@@ -326,22 +329,28 @@ function standingOf({ window_us: window, reset_us: reset, ...standing }: RawStan
 }
 
 /** The headers that may have a key, as pairs. */
-function pairs(headers: HeaderSource): string[][] {
-  const pairs: string[][] = [];
+function keyPairs(headers: HeaderSource): string[][] {
+  return pairs(headers).filter(([name]) => KEY_HEADERS.has(name.toLowerCase()));
+}
+
+/** All headers as pairs. */
+export function pairs(headers: HeaderSource): Array<[string, string]> {
+  const pairs: Array<[string, string]> = [];
   const entries = Symbol.iterator in headers ? headers : Object.entries(headers);
   for (const [name, value] of entries as Iterable<[string, string | readonly string[] | Uint8Array | undefined]>) {
-    if (!KEY_HEADERS.has(name.toLowerCase()) || value === undefined) {
+    if (value === undefined) {
       continue;
     }
     const values = value instanceof Uint8Array ? [Buffer.from(value).toString('utf8')] : [value].flat();
-    pairs.push(...values.map((one) => [name, one]));
+    pairs.push(...values.map((one): [string, string] => [name, one]));
   }
   return pairs;
 }
 
 const KEY_HEADERS: ReadonlySet<string> = new Set(['authorization', 'x-api-key']);
 
-function micros(now: number = performance.now()): number {
+/** The time in microseconds. */
+export function micros(now: number = performance.now()): number {
   return Math.round(now * 1_000);
 }
 

@@ -126,7 +126,7 @@ export interface HttpRequest {
 export type Allow = readonly AllowName[] | AllowRanges;
 
 /** The claims that a host can allow. */
-export type AllowName = 'priority' | 'flow' | 'session' | 'ttl' | 'deadline';
+export type AllowName = 'priority' | 'flow' | 'session' | 'ttl' | 'deadline' | 'objective';
 
 /** Which claims count, and within which ranges. */
 export interface AllowRanges {
@@ -134,6 +134,8 @@ export interface AllowRanges {
   priority?: boolean | readonly [number, number] | null | undefined;
   /** The flow. */
   flow?: boolean | null | undefined;
+  /** The objective, which an `Ingress` reads. */
+  objective?: boolean | null | undefined;
   /** The session, from the body and from known headers. */
   session?: boolean | null | undefined;
   /** Further headers that carry a session id, in order of precedence. */
@@ -184,6 +186,7 @@ const ALLOW = {
   sessionHeaders: true,
   ttlMs: true,
   deadlineMs: true,
+  objective: true,
 } satisfies FieldsOf<AllowRanges>;
 
 /** Rejects unknown options. */
@@ -317,7 +320,7 @@ function readSubset(subset: PickOptions['subset'] | null): number[] | string | u
 }
 
 /** The allowed claims, as the native module takes them. */
-function readAllow(allow: Allow): NativeAllow {
+export function readAllow(allow: Allow): NativeAllow {
   if (Array.isArray(allow)) {
     return { names: strings('request.allow', allow) };
   }
@@ -332,7 +335,7 @@ function readAllow(allow: Allow): NativeAllow {
     if (value === true) {
       native.names.push(key.replace(/Ms$/, ''));
     } else if (value !== undefined && value !== null && value !== false) {
-      const hasRange = key !== 'flow' && key !== 'session';
+      const hasRange = key !== 'flow' && key !== 'session' && key !== 'objective';
       if (!Array.isArray(value) || value.length !== 2 || !hasRange) {
         const expected = `a boolean${hasRange ? ' or a range of two numbers' : ''}`;
         throw typeError(`${path} must be ${expected}, got ${describe(value)}`);

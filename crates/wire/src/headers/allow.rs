@@ -43,11 +43,14 @@ pub struct Allow {
     pub ttl: Option<RangeInclusive<Duration>>,
     /// The accepted deadlines, relative to now.
     pub deadline: Option<RangeInclusive<Duration>>,
+    /// Whether objectives are accepted. Routing reads them; schedulers have none.
+    pub objective: bool,
 }
 
 impl Allow {
     /// The names of all claims.
-    pub const NAMES: [&'static str; 5] = ["priority", "flow", "session", "ttl", "deadline"];
+    pub const NAMES: [&'static str; 6] =
+        ["priority", "flow", "session", "ttl", "deadline", "objective"];
 
     /// The default range of priorities.
     pub const PRIORITIES: RangeInclusive<i32> = -100..=100;
@@ -77,6 +80,7 @@ impl Allow {
             "session" => self.session = true,
             "ttl" => self.ttl = Some(Self::TIMES),
             "deadline" => self.deadline = Some(Self::TIMES),
+            "objective" => self.objective = true,
             _ => return Err(AllowError::UnknownClaim(name.into())),
         }
         Ok(())
@@ -155,6 +159,11 @@ impl Allow {
         Self { deadline: Some(range), ..self }
     }
 
+    /// Accepts objectives.
+    pub fn objective(self) -> Self {
+        Self { objective: true, ..self }
+    }
+
     /// Clamps a priority; `None` if priorities are not accepted.
     pub(crate) fn clamp_priority(&self, priority: Priority) -> Option<Priority> {
         let range = self.priority.as_ref()?;
@@ -209,6 +218,16 @@ impl<'a> RequestHeaders<'a> {
         headers
     }
 
+    /// The session, if it is accepted: that of a listed header, else that of a known one.
+    pub fn allowed_session(&self, allow: &Allow) -> Option<&'a str> {
+        self.listed_session.or_else(|| self.session().filter(|_| allow.session))
+    }
+
+    /// The objective, if objectives are accepted.
+    pub fn allowed_objective(&self, allow: &Allow) -> Option<&'a str> {
+        self.objective.filter(|_| allow.objective)
+    }
+
     /// Applies the accepted claims to a request: flow, priority, session, TTL, and the first
     /// token's SLO as a deadline after `now`. A subset of endpoints always applies: it restricts
     /// the request and no other. Other fields stay.
@@ -232,8 +251,7 @@ impl<'a> RequestHeaders<'a> {
         let priority = self.priority.and_then(|priority| allow.clamp_priority(priority));
         request.priority = priority.unwrap_or(request.priority);
         request.flow = self.fairness_id.filter(|_| allow.flow).unwrap_or(request.flow);
-        let session = self.listed_session.or_else(|| self.session().filter(|_| allow.session));
-        request.session = session.or(request.session);
+        request.session = self.allowed_session(allow).or(request.session);
         request.deadline =
             clamp(&allow.deadline, self.slo_ttft).map(|slo| now + slo).or(request.deadline);
         request.slo_ttft = clamp(&allow.deadline, self.slo_ttft).or(request.slo_ttft);

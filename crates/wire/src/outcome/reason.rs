@@ -22,6 +22,12 @@ pub enum Reason {
     InvalidApiKey,
     /// The API key does not allow the model.
     ModelNotAllowed,
+    /// No pool serves the model.
+    ModelNotFound,
+    /// No routing rule accepts the request.
+    NoRoute,
+    /// The routing rule gives no pool any weight.
+    NoBackend,
     /// The quota of a window is used up.
     RateLimitExceeded,
     /// The key has as many requests in flight as it may.
@@ -59,7 +65,7 @@ const NO_ENDPOINTS: Option<&str> = Some("rejected-no-endpoints");
 /// All reasons. Invalid requests are client errors, excess requests are rate limits, and all others
 /// are server errors.
 #[rustfmt::skip]
-pub(crate) const ROWS: [Row; 27] = {
+pub(crate) const ROWS: [Row; 30] = {
     use EvictReason as E;
     use Reason::{Evicted, Rejected};
     use RejectReason as R;
@@ -85,6 +91,9 @@ pub(crate) const ROWS: [Row; 27] = {
         row(Reason::MissingApiKey, None, "RejectedOther", "Unauthorized", "the request has no API key"),
         row(Reason::InvalidApiKey, None, "RejectedOther", "Unauthorized", "the API key is unknown"),
         row(Reason::ModelNotAllowed, None, "RejectedOther", "Forbidden", "the API key does not allow this model"),
+        row(Reason::ModelNotFound, None, "RejectedOther", "NotFound", "no pool serves the model"),
+        row(Reason::NoRoute, None, "RejectedOther", "NotFound", "no rule accepts the request"),
+        row(Reason::NoBackend, None, "RejectedOther", "Internal", "the rule gives no pool any weight"),
         row(Reason::RateLimitExceeded, None, "RejectedOther", "ResourceExhausted", "the rate limit is exceeded"),
         row(Reason::ConcurrencyLimitExceeded, None, "RejectedOther", "ResourceExhausted", "the limit of concurrent requests is reached"),
         row(Reason::RequestExceedsLimit, None, "RejectedOther", "BadRequest", "the request alone exceeds the rate limit"),
@@ -111,6 +120,7 @@ const fn row(
         // Anthropic's rate limit is one of the client's account, not of the servers' load.
         429 if reason.is_of_client() => ("rate_limit_error", "rate_limit_error"),
         429 => ("rate_limit_error", "overloaded_error"),
+        500 => ("server_error", "api_error"),
         _ => ("server_error", "overloaded_error"),
     };
     Row { reason, status, dropped, outcome, error_code, openai, anthropic, message }
@@ -140,11 +150,13 @@ impl Reason {
             Self::ContentFilter => 400,
             Self::MissingApiKey | Self::InvalidApiKey => 401,
             Self::ModelNotAllowed => 403,
+            Self::ModelNotFound | Self::NoRoute => 404,
             Self::RequestExceedsLimit => 413,
             Self::Victim
             | Self::RateLimitExceeded
             | Self::ConcurrencyLimitExceeded
             | Self::TooManyClients => 429,
+            Self::NoBackend => 500,
             Self::Cancelled | Self::ShuttingDown | Self::SafetyUnavailable => 503,
         }
     }
@@ -160,6 +172,9 @@ impl Reason {
             Self::MissingApiKey => "missing_api_key",
             Self::InvalidApiKey => "invalid_api_key",
             Self::ModelNotAllowed => "model_not_allowed",
+            Self::ModelNotFound => "model_not_found",
+            Self::NoRoute => "no_route",
+            Self::NoBackend => "no_backend",
             Self::RateLimitExceeded => "rate_limit_exceeded",
             Self::ConcurrencyLimitExceeded => "concurrency_limit_exceeded",
             Self::RequestExceedsLimit => "request_exceeds_limit",
@@ -251,7 +266,7 @@ mod tests {
             let reason = row.reason;
             assert_eq!(row.status, reason.http_status(), "{reason:?}");
             // The reference has no reason for errors that persist, and no gates.
-            let unnamed = matches!(row.status, 400 | 404 | 413) || reason.is_of_client();
+            let unnamed = matches!(row.status, 400 | 404 | 413 | 500) || reason.is_of_client();
             assert_eq!(row.dropped.is_none(), unnamed, "{reason:?}");
             assert_eq!(
                 row.dropped == super::NO_ENDPOINTS,

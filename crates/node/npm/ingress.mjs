@@ -1,0 +1,2 @@
+// The same subpath for `import`.
+export { Ingress } from './dist/ingress.js';
