@@ -1,0 +1,102 @@
+"""Work in the background of an ``async with`` block, in general and for each endpoint."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Self
+
+from .. import _core
+from ..errors import UnknownEndpointError
+
+log = logging.getLogger("slotwise.engines")
+
+Sleep = Callable[[float], Awaitable[Any]]
+"""Waits for so many seconds, as ``asyncio.sleep`` does."""
+
+
+class Background:
+    """Tasks that run from the start of an ``async with`` block to its end.
+
+    The end of the block cancels the tasks and waits for them. A task that fails is logged.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        await self._start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Cancels the tasks, and waits until they have ended."""
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _start(self) -> None:
+        """Starts the first tasks."""
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("%s failed", task.get_name(), exc_info=error)
+
+
+class Followers(Background):
+    """One task for each endpoint of a scheduler, from its addition to its removal.
+
+    Endpoints that other code adds and removes are found within ``every`` seconds. A task that fails
+    starts again after that time.
+    """
+
+    def __init__(self, scheduler: _core.Scheduler, *, every: float, sleep: Sleep) -> None:
+        super().__init__()
+        self._scheduler = scheduler
+        self._every = every
+        self._sleep = sleep
+        self._followers: dict[int, asyncio.Task[None]] = {}
+
+    async def _start(self) -> None:
+        self._look()
+        self._spawn(self._watch(), type(self).__name__)
+
+    async def _watch(self) -> None:
+        while True:
+            await self._sleep(self._every)
+            try:
+                self._look()
+            except Exception:
+                log.exception("the endpoints cannot be listed")
+
+    def _look(self) -> None:
+        """Starts a task for each new endpoint, and ends those of removed endpoints."""
+        names = {one.id: one.name for one in self._scheduler.stats().endpoints}
+        for endpoint_id in self._followers.keys() - names.keys():
+            self._followers.pop(endpoint_id).cancel()
+        for endpoint_id, name in names.items():
+            task = self._followers.get(endpoint_id)
+            if task is None or task.done():
+                work = self._until_removed(endpoint_id, name)
+                self._followers[endpoint_id] = self._spawn(work, f"{type(self).__name__} of {name}")
+
+    async def _until_removed(self, endpoint_id: int, name: str) -> None:
+        try:
+            await self._follow(endpoint_id, name)
+        except UnknownEndpointError:
+            pass  # It was removed since the last look.
+
+    async def _follow(self, endpoint_id: int, name: str) -> None:
+        """The work for one endpoint."""
+        raise NotImplementedError
