@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Final, Literal, Self, final
 from typing_extensions import Buffer, disjoint_base
 
 from .config import Config, Endpoint, Role
+from .configuration import Configuration
 from .reports import (
     Api,
     CloseReason,
@@ -325,6 +326,23 @@ class Scheduler:
         ``max_endpoints``, ``max_models``, ``max_adapters``, ``max_threads``, ``index``,
         ``flow.fairness``, ``flow.order`` and ``flow.session_admission``. Nothing changes then.
         """
+    def apply(
+        self, configuration: Configuration, pool: str, *, now: float | None = None
+    ) -> list[int]:
+        """Changes the running pool to that of this name in a configuration. Returns the ids of its
+        endpoints, in the configuration's order.
+
+        New endpoints are added, changed ones updated, and a changed scheduler is reconfigured.
+        Endpoints that left the configuration drain until ``remove_idle``; those that come back
+        before stay. Endpoints that were added beside the configuration are not touched. A seed of 0
+        leaves the running one.
+
+        Raises ``ConfigError`` for a field that cannot change, and for an unknown pool. Nothing
+        changes then.
+        """
+    def remove_idle(self, *, now: float | None = None) -> list[int]:
+        """Removes the endpoints that left the configuration and have no request in flight. Returns
+        their ids. Call it after the ends of requests."""
     def drain_endpoint(self, endpoint_id: int, *, now: float | None = None) -> None:
         """Stops new requests to the endpoint; requests in flight continue.
 
@@ -862,10 +880,12 @@ class Exchange:
         bootstrap_port: int = ...,
         room_salt: int = 0,
         primary_port: int = 0,
+        answers_as: str | None = None,
     ) -> Self:
         """An exchange that asks at most ``attempts`` endpoints, and none of ``exclude``.
 
         ``path`` selects the format of refusals, ``connector`` the calls of disaggregated requests.
+        ``answers_as`` is the name of the model in answers.
         """
     def poll(
         self,

@@ -154,6 +154,7 @@ class Scheduler(_core.Scheduler):
         connector: Connector | None = None,
         bootstrap_port: int = 8998,
         primary_port: int = 0,
+        answers_as: str | None = None,
         **options: Any,
     ) -> Reply:
         """Serves a request: acquires an endpoint, sends the request, and returns the reply.
@@ -173,6 +174,9 @@ class Scheduler(_core.Scheduler):
         headers differ between the endpoints of a disaggregated request. ``"nixl"`` is vLLM's
         connector, ``"bootstrap"`` SGLang's with its ``bootstrap_port``, and ``"sidecar"`` that of
         llm-d, with data-parallel ranks behind the ``primary_port`` of their hosts, if that is set.
+
+        ``answers_as`` is the client's name of the model, which replaces the engine's in the answer;
+        every other byte stays.
 
         An endpoint that sends no token within :meth:`Dispatch.idle_limit` times out; after the
         first token, the limit is 60 s. A complete answer counts, whether its connection then
@@ -198,7 +202,9 @@ class Scheduler(_core.Scheduler):
                 # Rooms of other gateways must differ.
                 "room_salt": int.from_bytes(os.urandom(8), "big"),
             }
-        return await _forward(self, send, attempts=attempts, stages=stages, options=options)
+        return await _forward(
+            self, send, attempts=attempts, stages=stages, answers_as=answers_as, options=options
+        )
 
     async def drained(self, endpoint_id: int) -> None:
         """Waits until no request is in flight on the endpoint.

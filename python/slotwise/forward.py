@@ -100,13 +100,19 @@ async def forward(
     *,
     attempts: int,
     stages: dict[str, Any] | None,
+    answers_as: str | None,
     options: dict[str, Any],
 ) -> Reply:
     """See :meth:`slotwise.aio.Scheduler.forward`."""
     exclude = options.pop("exclude", None)
     path = str(options.get("path") or "")
     exchange = _core.Exchange(
-        scheduler, path, attempts=attempts, exclude=exclude, **(stages or {})
+        scheduler,
+        path,
+        attempts=attempts,
+        exclude=exclude,
+        answers_as=answers_as,
+        **(stages or {}),
     )
     body = Body(exchange)
 

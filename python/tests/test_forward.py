@@ -289,3 +289,29 @@ def test_a_silent_engine_times_out_and_another_one_is_asked() -> None:
         assert time() >= 1_060.0, "30 s each"
 
     time.run(test())
+
+
+def test_the_clients_name_of_the_model_goes_back() -> None:
+    event = b'data: {"model":"llama-3-b","choices":[{"text":"a"}]}\n\n'
+
+    class Answer:
+        status_code = 200
+        headers = {"content-type": "text/event-stream"}
+
+        async def aiter_bytes(self) -> AsyncIterator[bytes]:
+            for chunk in (event, event[:20], event[20:], DONE):
+                yield chunk
+
+        async def aclose(self) -> None: ...
+
+    async def send(url: str) -> Any:
+        return Answer()
+
+    async def test() -> None:
+        scheduler = slotwise.aio.Scheduler()
+        scheduler.add_endpoint("http://a")
+        reply = await scheduler.forward(send, body=BODY, path=PATH, answers_as="chat")
+        assert await reply.read() == event.replace(b"llama-3-b", b"chat") * 2 + DONE
+        assert scheduler.stats().completed == 1
+
+    run(test)

@@ -53,3 +53,12 @@ classified! {
     NotBegun => "NotBegunError", |_| "not_begun";
     WireError => "WireError", |error| error.problem.code();
 }
+
+#[cfg(feature = "config")]
+impl Classified for crate::config::Problem {
+    const CLASS: &'static str = "ConfigError";
+
+    fn code(&self) -> &'static str {
+        "config"
+    }
+}

@@ -8,6 +8,8 @@ use slotwise_wire::kv::{EventSink, Feed, Report};
 use slotwise_wire::metrics::{self, MetricsReport, OrcaReport};
 
 use crate::engines::{Engines, FeedError, ReplayRequest, report_metrics, report_orca};
+#[cfg(feature = "config")]
+use crate::reload::Reload;
 use crate::wakeup::{Drained, Drains, Wakeup};
 
 /// A [`Scheduler`] with what its engines send, and one wake-up signal.
@@ -48,6 +50,8 @@ pub struct Gateway {
     scheduler: Scheduler,
     engines: Engines,
     drains: Drains,
+    #[cfg(feature = "config")]
+    pub(crate) reload: Reload,
     /// Whether there was an input since the last [`take_wakeup`](Self::take_wakeup).
     has_input: bool,
 }
@@ -55,7 +59,14 @@ pub struct Gateway {
 impl Gateway {
     /// Wraps a scheduler.
     pub fn new(scheduler: Scheduler) -> Self {
-        Self { scheduler, engines: Engines::new(), drains: Drains::default(), has_input: false }
+        Self {
+            scheduler,
+            engines: Engines::new(),
+            drains: Drains::default(),
+            #[cfg(feature = "config")]
+            reload: Reload::default(),
+            has_input: false,
+        }
     }
 
     /// The scheduler, for an input: every `handle_*` and lifecycle call of the core. The next

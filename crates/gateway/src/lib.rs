@@ -26,6 +26,7 @@
 //!  config     Configuration: one file that describes a gateway, with the feature `config`
 //!  health_checks  HealthChecks: which endpoint to probe next
 //!  pools      Pools: a gateway for each pool of a configuration, changed while it serves
+//!  reload     Gateway::apply: the configuration of one pool, changed while it serves
 //!  mirror     Gateway::pick_mirror: copies of requests, which never delay others
 //!  machines   routing and the like as machines over JSON
 //! ```
@@ -119,6 +120,8 @@ pub mod names;
 pub mod policy;
 #[cfg(feature = "config")]
 mod pools;
+#[cfg(feature = "config")]
+mod reload;
 mod request;
 pub mod routing;
 #[cfg(feature = "serde")]

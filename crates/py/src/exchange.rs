@@ -45,7 +45,7 @@ impl Exchange {
     #[new]
     #[pyo3(signature = (scheduler, path = "", *, attempts = 3, exclude = None,
         connector = "sidecar", bootstrap_port = KvTransfer::BOOTSTRAP_PORT, room_salt = 0,
-        primary_port = 0))]
+        primary_port = 0, answers_as = None))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
     fn new(
         scheduler: Py<Scheduler>,
@@ -56,6 +56,7 @@ impl Exchange {
         bootstrap_port: u16,
         room_salt: u64,
         primary_port: u16,
+        answers_as: Option<&str>,
     ) -> PyResult<Self> {
         let connector = KvConnector::from_name(connector, bootstrap_port, room_salt)
             .map_err(|error| unknown("connector", error))?;
@@ -65,6 +66,10 @@ impl Exchange {
             .exclude(&exclude)
             .connector(connector)
             .primary_port(primary_port);
+        let state = match answers_as {
+            Some(model) => state.answers_as(model),
+            None => state,
+        };
         Ok(Self { state: Shared::new(state), scheduler })
     }
 

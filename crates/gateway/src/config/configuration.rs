@@ -11,6 +11,7 @@ use super::balancing::{Balancing, Signals};
 use super::problem::Problem;
 use crate::gates::{Gates, GatesConfig};
 use crate::health_checks::HealthCheckConfig;
+use crate::names::UnknownName;
 use crate::routing::{Routing, RoutingConfig};
 
 /// The whole configuration of a gateway.
@@ -98,6 +99,28 @@ impl Configuration {
             problems.push(Problem::new(error.expected).in_field(&error.field).in_field("gates"));
         }
         problems
+    }
+}
+
+impl PoolConfig {
+    /// The pool of this name in a configuration as [text](Configuration::to_yaml), for hosts of
+    /// other languages.
+    ///
+    /// # Errors
+    ///
+    /// The first problem of the text, or the known pools if there is none of this name.
+    pub fn of_text(text: &str, pool: &str) -> Result<Self, Problem> {
+        let first = |problems: Vec<Problem>| problems.into_iter().next().unwrap_or_default();
+        let mut pools = super::read("configuration", text).map_err(first)?.configuration.pools;
+        pools.remove(pool).ok_or_else(|| {
+            let error = UnknownName::new(pool, pools.keys().map(|name| &**name));
+            Problem::new(error.to_string()).in_field("pools")
+        })
+    }
+
+    /// The first invalid field.
+    pub(crate) fn check(&self) -> Result<(), Problem> {
+        check_pool(self).map_or(Ok(()), Err)
     }
 }
 

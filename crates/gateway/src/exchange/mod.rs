@@ -19,7 +19,9 @@ mod output;
 mod reply;
 mod stages;
 
+use alloc::borrow::ToOwned;
 use alloc::collections::VecDeque;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -27,7 +29,7 @@ use slotwise::{
     Decision, Dispatch, EndpointId, Failure, Instant, RejectReason, Rejected, RequestId,
 };
 use slotwise_wire::outcome::{BodyShape, Reason, Refusal};
-use slotwise_wire::response::{CloseReason, Outcome};
+use slotwise_wire::response::{Body, CloseReason, ModelFilter, Outcome};
 
 pub use call::{Call, KvConnector};
 pub use output::{Output, Passing};
@@ -81,6 +83,10 @@ pub struct Exchange {
     excluded: Vec<EndpointId>,
     connector: KvConnector,
     primary_port: Option<u16>,
+    /// The client's name of the model, if answers have another one.
+    answers_as: Option<String>,
+    /// Writes it into the answer that comes.
+    filter: Option<ModelFilter>,
     state: State,
     /// The prefill that is awaited.
     prefill: Option<PrefillCall>,
@@ -122,6 +128,8 @@ impl Exchange {
             excluded: Vec::new(),
             connector: KvConnector::default(),
             primary_port: None,
+            answers_as: None,
+            filter: None,
             state: State::Dispatching,
             prefill: None,
             refused: None,
@@ -151,6 +159,13 @@ impl Exchange {
     /// [`Config::profiles`](slotwise::Config::profiles) decides.
     pub fn primary_port(self, port: u16) -> Self {
         Self { primary_port: Some(port).filter(|port| *port > 0), ..self }
+    }
+
+    /// The name of the model that the client gets, in place of the engine's: see [`ModelFilter`].
+    /// The other bytes of the answer stay. A name of more than 1,024 bytes is not written.
+    pub fn answers_as(self, model: &str) -> Self {
+        let answers_as = (model.len() <= LONGEST_NAME).then(|| model.to_owned());
+        Self { answers_as, ..self }
     }
 
     /// The next output. `None` until the next input.
@@ -236,6 +251,8 @@ impl Exchange {
             State::Sent(mut lease) => {
                 let reply = Reply::of_engine(status, headers);
                 lease.begin(status, reply.content_type());
+                let body = Body::of(reply.content_type());
+                self.filter = self.answers_as.as_ref().map(|name| ModelFilter::new(body, name));
                 self.state = State::Looking(lease, HeldReply::new(reply));
             }
             other => self.state = other,
@@ -247,7 +264,7 @@ impl Exchange {
         match core::mem::replace(&mut self.state, State::Ended(None)) {
             State::Looking(mut lease, mut held) => {
                 lease.pass(gateway, now, chunk);
-                held.push(chunk);
+                held.push(chunk, self.filter.as_mut());
                 if lease.has_begun() || held.len() >= Self::LOOK_AHEAD {
                     self.reply(held);
                     self.state = State::Replying(lease);
@@ -259,7 +276,13 @@ impl Exchange {
             State::Replying(mut lease) => {
                 lease.pass(gateway, now, chunk);
                 self.state = State::Replying(lease);
-                Passing::PassedOn
+                let Some(filter) = &mut self.filter else { return Passing::PassedOn };
+                let mut body = Vec::new();
+                filter.feed(chunk, &mut body);
+                if !body.is_empty() {
+                    self.outputs.push_back(Output::Body(body));
+                }
+                Passing::Held
             }
             other => {
                 self.state = other;
@@ -489,6 +512,9 @@ impl Exchange {
         }
     }
 }
+
+/// Bytes of a model's name above which it is not written into answers, as in the core.
+const LONGEST_NAME: usize = 1_024;
 
 /// When a client comes back after all endpoints that were asked have failed.
 const NO_ENDPOINT_RETRY: Duration = Duration::from_secs(1);

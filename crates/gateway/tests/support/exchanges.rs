@@ -22,6 +22,10 @@ pub(crate) fn input(
                 .attempts(small(&args["attempts"]))
                 .connector(connector(args))
                 .primary_port(number(args, "primary_port", 0) as u16);
+            if let Some(model) = args["answers_as"].as_str() {
+                *exchange = core::mem::replace(exchange, Exchange::new(BodyShape::OpenAi))
+                    .answers_as(model);
+            }
         }
         "pick" => {
             let request = Request::new("m").text("Hi").exclude(exchange.excluded());

@@ -18,7 +18,7 @@ import type { AcquireOptions, Failure, HttpRequest } from './request.js';
 import type { CloseReason } from './response.js';
 import type { Scheduler } from './scheduler.js';
 import { Idle } from './stream.js';
-import { checkSignal, number, numbers } from './validate.js';
+import { checkSignal, number, numbers, optionalString } from './validate.js';
 
 /**
  * Sends the request to one endpoint, given its name, a URL. Resolves with the engine's response
@@ -46,6 +46,8 @@ export interface ForwardOptions extends AcquireOptions {
    * third argument.
    */
   connector?: Connector | undefined;
+  /** The client's name of the model, which replaces the engine's in the answer. */
+  answersAs?: string | null | undefined;
   /** The port of SGLang's bootstrap servers. Default: 8998. */
   bootstrapPort?: number | undefined;
   /** The port that receives the requests of all data-parallel ranks of a host. */
@@ -62,7 +64,7 @@ export async function forward(
   request: HttpRequest,
   options: ForwardOptions,
 ): Promise<Response> {
-  const { attempts = 3, exclude, connector, bootstrapPort, primaryPort, ...others } = options;
+  const { attempts = 3, exclude, answersAs, connector, bootstrapPort, primaryPort, ...others } = options;
   const exclusions = numbers('exclude', exclude ?? []);
   checkSignal(options.signal);
   // Rooms of other gateways must differ.
@@ -70,8 +72,9 @@ export async function forward(
   const roomSalt = (high >>> 11) * 2 ** 32 + low;
   const stages = connector === undefined ? null : { connector, bootstrapPort, primaryPort, roomSalt };
   const path = String(request.path ?? '');
+  const model = optionalString('answersAs', answersAs);
   const native = guarded(() =>
-    new NativeExchange(path, number('attempts', attempts), exclusions, stages));
+    new NativeExchange(path, number('attempts', attempts), exclusions, stages, model));
   const ask = (url: string, headers: string[][], signal: AbortSignal) => {
     const pairs = headers as [string, string][];
     const { body } = request;

@@ -4,6 +4,7 @@
 import { NativeScheduler } from '../native/index.js';
 import { Clock } from './clock.js';
 import { checkOptions, readConfig, warnOfConfig, type Config, type SchedulerOptions } from './config.js';
+import type { Configuration } from './configuration.js';
 import { DispatchBuffer } from './dispatch_buffer.js';
 import { Endpoints } from './endpoints.js';
 import { RejectedError, closedError, guarded, rangeError, typeError } from './errors.js';
@@ -115,6 +116,45 @@ export class Scheduler extends Endpoints {
     const [at, settings] = [this.time.at(now), readConfig(config)];
     guarded(() => this.native.reconfigure(at, settings));
     warnOfConfig(settings);
+    this.#configured(at);
+  }
+
+  /**
+   * Changes the running pool to that of this name in a configuration. Returns the ids of its
+   * endpoints, in the configuration's order.
+   *
+   * New endpoints are added, changed ones updated, and a changed scheduler is reconfigured.
+   * Endpoints that left the configuration drain until `removeIdle`; those that come back before
+   * stay. Endpoints that were added beside the configuration are not touched. A seed of 0 leaves
+   * the running one.
+   *
+   * Throws `ConfigError` for a field that cannot change, and for an unknown pool. Nothing changes
+   * then.
+   */
+  apply(configuration: Configuration, pool: string, now?: number): number[] {
+    const [at, name, text] = [this.time.at(now), string('pool', pool), configuration.text()];
+    const ids = guarded(() => this.native.apply(at, text, name));
+    for (const id of ids) {
+      this.names.set(id, this.native.endpoint(id)?.name ?? '');
+    }
+    this.#configured(at);
+    return ids;
+  }
+
+  /**
+   * Removes the endpoints that left the configuration and have no request in flight. Returns their
+   * ids. Call it after the ends of requests.
+   */
+  removeIdle(now?: number): number[] {
+    const at = this.time.at(now);
+    const ids = guarded(() => this.native.removeIdle(at));
+    ids.forEach((id) => this.names.delete(id));
+    this.wake(at);
+    return ids;
+  }
+
+  /** The configuration has changed. */
+  #configured(at: number): void {
     const { alternatives, flow } = this.config;
     this.buffer.limit(alternatives, this.names.size);
     this.#ttlMs = flow.ttlMs;

@@ -22,7 +22,7 @@ export declare class NativeAnswerFilter {
 /** A request of a client. */
 export declare class NativeExchange {
   /** Before the first decision. Negative numbers of attempts count as one. */
-  constructor(path: string, attempts: number, exclude: Array<number>, connector?: KvConnectorOptions | null)
+  constructor(path: string, attempts: number, exclude: Array<number>, connector?: KvConnectorOptions | null, answersAs?: string | undefined | null)
   /** The next output. */
   poll(): ExchangeOutput | null
   /** The body for the endpoint of the latest `prefill` or `send`, from the client's. */
@@ -174,6 +174,10 @@ export declare class NativeScheduler {
   drainEndpoint(now: number, endpointId: number): void
   /** Takes a draining endpoint back into service. */
   resumeEndpoint(now: number, endpointId: number): void
+  /** Changes the pool to that of this name in a configuration. Returns its endpoints' ids. */
+  apply(now: number, configuration: string, pool: string): Array<number>
+  /** Removes the endpoints that left the configuration and have no request in flight. */
+  removeIdle(now: number): Array<number>
   /** An endpoint reported its load. */
   handleLoad(now: number, endpointId: number, load: Load): void
   /** A probe of the endpoint passed or failed. */

@@ -161,3 +161,12 @@ test('mistakes of the host reject, and leave nothing behind', async () => {
   await assert.rejects(scheduler.forward(async () => undefined, request), { name: 'TypeError' });
   assert.deepEqual(counts(scheduler), [0, 0, 1, 0]);
 });
+
+test("the client's name of the model goes back", async () => {
+  const scheduler = pool('a');
+  const event = 'data: {"model":"llama-3-b","choices":[{"text":"a"}]}\n\n';
+  const chunks = [event, event.slice(0, 20), event.slice(20), DONE];
+  const response = await scheduler.forward(async () => answer(chunks), request, { answersAs: 'chat' });
+  assert.equal(await response.text(), event.replace('llama-3-b', 'chat').repeat(2) + DONE);
+  assert.deepEqual(counts(scheduler), [1, 0, 0, 0]);
+});

@@ -3,7 +3,8 @@
 
 use napi::bindgen_prelude::BigInt;
 use napi_derive::napi;
-use slotwise::{Adapter, AdapterState, BlockRemoved, BlockStored, EngineHash, KvEvent};
+use slotwise::{Adapter, AdapterState, BlockRemoved, BlockStored, EndpointId, EngineHash, KvEvent};
+use slotwise_gateway::config::PoolConfig;
 
 use super::NativeScheduler;
 use crate::endpoint::{Endpoint, Load, RemovedEndpoint, tier};
@@ -52,6 +53,21 @@ impl NativeScheduler {
     pub fn resume_endpoint(&self, now: f64, endpoint_id: f64) -> Result<()> {
         let (now, id) = (instant("now", now)?, to_endpoint_id("endpointId", endpoint_id)?);
         self.input(|scheduler| scheduler.resume_endpoint(now, id).map_err(thrown))
+    }
+
+    /// Changes the pool to that of this name in a configuration. Returns its endpoints' ids.
+    #[napi]
+    pub fn apply(&self, now: f64, configuration: String, pool: String) -> Result<Vec<f64>> {
+        let now = instant("now", now)?;
+        let pool = PoolConfig::of_text(&configuration, &pool).map_err(thrown)?;
+        self.with(|state| state.gateway.apply(now, &pool).map(ids).map_err(thrown))
+    }
+
+    /// Removes the endpoints that left the configuration and have no request in flight.
+    #[napi]
+    pub fn remove_idle(&self, now: f64) -> Result<Vec<f64>> {
+        let now = instant("now", now)?;
+        self.with(|state| Ok(ids(state.gateway.remove_idle(now))))
     }
 
     /// An endpoint reported its load.
@@ -156,6 +172,10 @@ impl NativeScheduler {
             scheduler.handle_kv_event(now, id, KvEvent::AllBlocksCleared).map_err(thrown)
         })
     }
+}
+
+fn ids(endpoints: Vec<EndpointId>) -> Vec<f64> {
+    endpoints.into_iter().map(|endpoint| endpoint.as_u64() as f64).collect()
 }
 
 fn engine_hashes(blocks: &[u64]) -> Vec<EngineHash> {

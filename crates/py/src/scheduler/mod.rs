@@ -26,6 +26,7 @@ use pyo3::types::{PyBytes, PyMapping, PyString};
 use slotwise::{EndpointId, Instant, RequestId};
 use slotwise_gateway::Classified;
 use slotwise_gateway::Gateway;
+use slotwise_gateway::config::PoolConfig;
 use slotwise_wire::exposition::Exposition;
 
 use clock::Clock;
@@ -183,6 +184,31 @@ impl Scheduler {
             scheduler.reconfigure(now, config)
         })?;
         implausible.into_iter().try_for_each(|found| warn_implausible(py, Some(found)))
+    }
+
+    /// Changes the pool to that of this name in a configuration. Returns the ids of its endpoints.
+    #[pyo3(name = "apply", signature = (configuration, pool, *, now = None))]
+    fn apply_pool(
+        &self,
+        py: Python<'_>,
+        configuration: &Bound<'_, PyAny>,
+        pool: &str,
+        now: Option<f64>,
+    ) -> PyResult<Vec<u64>> {
+        let text: String = configuration.call_method0("text")?.extract()?;
+        let pool = PoolConfig::of_text(&text, pool).map_err(raise)?;
+        let now = self.now(py, now)?;
+        let ids = self.long_input(py, |gateway| gateway.apply(now, &pool))?;
+        Ok(ids.into_iter().map(EndpointId::as_u64).collect())
+    }
+
+    /// Removes the endpoints that have left the configuration and have no request in flight.
+    #[pyo3(signature = (*, now = None))]
+    fn remove_idle(&self, py: Python<'_>, now: Option<f64>) -> PyResult<Vec<u64>> {
+        let now = self.now(py, now)?;
+        let removed = self.lock(py)?.remove_idle(now);
+        self.wake(py)?;
+        Ok(removed.into_iter().map(EndpointId::as_u64).collect())
     }
 
     #[getter]
