@@ -14,7 +14,7 @@ PYTHON ?= python3
 
 SIM = cargo run --quiet --release -p slotwise-sim --
 
-.PHONY: help demo test test-rust test-python test-node test-examples test-busy test-slow test-vllm lint doc bench instructions bench-python bench-node bench-rivals clean
+.PHONY: help demo test test-rust test-python test-node test-examples test-hosts test-busy test-slow test-vllm lint doc bench instructions bench-python bench-node bench-rivals clean
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -54,6 +54,12 @@ test-node: ## Builds and tests the Node package from its lockfile
 test-examples: ## Tests all example gateways on one scenario. After test-python and test-node
 	cargo build --quiet --manifest-path examples/rust/Cargo.toml --target-dir examples/rust/target
 	target/python/bin/python tests/examples/run.py python node rust
+
+# All hosts, if empty.
+HOSTS ?=
+
+test-hosts: ## Tests the adapters in LiteLLM and Ray Serve; skips what cannot be installed
+	PYTHON="$(PYTHON)" tests/hosts/run.sh $(HOSTS)
 
 test-slow: ## More cases of property tests; all orders of threads; flat memory
 	PROPTEST_CASES=4000 cargo test -p slotwise --all-features --test prefix_index_equals_its_reference_model \

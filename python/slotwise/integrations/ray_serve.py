@@ -1,0 +1,163 @@
+"""Chooses the replicas of a Ray Serve deployment.
+
+.. code-block:: python
+
+    @serve.deployment(
+        request_router_config=RequestRouterConfig(
+            request_router_class="slotwise.integrations.ray_serve:SlotwiseRouter",
+            request_router_kwargs={"config": {"max_endpoints": 64}},
+        ),
+    )
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from .._core import Rejected, Scheduler
+from .booking import Bookings, endpoint_id
+
+if TYPE_CHECKING:
+    PendingRequest: TypeAlias = Any
+    ReplicaID: TypeAlias = Any
+    RunningReplica: TypeAlias = Any
+
+    class RequestRouter:
+        """What the adapter uses of Ray's class."""
+
+        _replica_id_set: set[ReplicaID]
+
+        def update_replicas(self, replicas: list[RunningReplica]) -> None: ...
+        def on_replica_actor_died(self, replica_id: ReplicaID) -> None: ...
+
+else:
+    from ray.serve.request_router import PendingRequest, ReplicaID, RequestRouter, RunningReplica
+
+_LOAD = ("waiting", "running", "kv_usage")
+
+
+class SlotwiseRouter(RequestRouter):
+    """A request router that ranks the replicas by predicted cost. Each handle has its own.
+
+    A request's prompt is its first argument with one: a text, bytes, or a mapping or an object with
+    ``messages`` or ``prompt``. Its session is ``metadata.session_id``, its LoRA adapter
+    ``metadata.multiplexed_model_id``. A replica's ``record_routing_stats`` may report ``waiting``,
+    ``running`` and ``kv_usage``.
+    """
+
+    def initialize_state(
+        self, *, config: Mapping[str, Any] | None = None, idle_limit: float = 600.0
+    ) -> None:
+        """Creates the scheduler. Ray Serve passes the arguments, which must be JSON."""
+        self.scheduler: Scheduler = Scheduler(config)
+        self.bookings: Bookings = Bookings(self.scheduler, idle_limit=idle_limit)
+        self._loads: dict[int, Any] = {}
+
+    def update_replicas(self, replicas: list[RunningReplica]) -> None:
+        """Adds and removes endpoints."""
+        for gone in self._replica_id_set - {replica.replica_id for replica in replicas}:
+            self._remove(gone)
+        for replica in replicas:
+            endpoint_id(self.scheduler, replica.replica_id.unique_id)
+        super().update_replicas(replicas)
+
+    def on_replica_actor_died(self, replica_id: ReplicaID) -> None:
+        """Removes the endpoint: the controller starts another replica."""
+        super().on_replica_actor_died(replica_id)
+        self._remove(replica_id)
+
+    async def choose_replicas(
+        self,
+        candidate_replicas: list[RunningReplica],
+        pending_request: PendingRequest | None = None,
+    ) -> list[list[RunningReplica]]:
+        """Ranks the replicas, and books the first one. Another try replaces the booking."""
+        if pending_request is None:
+            return [candidate_replicas]
+        replicas = {}
+        for replica in candidate_replicas:
+            endpoint = endpoint_id(self.scheduler, replica.replica_id.unique_id)
+            replicas[endpoint] = replica
+            stats = replica.routing_stats
+            if stats and self._loads.get(endpoint) is not stats:
+                self._loads[endpoint] = stats
+                load = {name: stats[name] for name in _LOAD if name in stats}
+                self.scheduler.handle_load(endpoint, **load)
+        lease = self.bookings.book(
+            _key(pending_request), **_options(pending_request), subset=list(replicas)
+        )
+        if isinstance(lease, Rejected):
+            return [candidate_replicas]
+        first = (lease.endpoint_id, *lease.dispatch.alternatives)
+        ranks = [[replicas.pop(endpoint)] for endpoint in first if endpoint in replicas]
+        return [*ranks, list(replicas.values())] if replicas else ranks
+
+    def on_request_routed(
+        self, pending_request: PendingRequest, replica_id: ReplicaID, result: Any
+    ) -> None:
+        """Keeps the booking for the replica that accepted the request."""
+        key = _key(pending_request)
+        endpoint = endpoint_id(self.scheduler, replica_id.unique_id)
+        lease = self.bookings.find(key)
+        if lease is None or lease.endpoint_id != endpoint:
+            self.bookings.book(key, **_options(pending_request), subset=[endpoint])
+        sent = pending_request.metadata.internal_request_id, replica_id.unique_id
+        self.bookings.move(key, (*sent, self._sent(sent)))
+
+    def on_request_completed(self, replica_id: ReplicaID, internal_request_id: str) -> None:
+        """Completes a request, unless this replica turned it down."""
+        sent = internal_request_id, replica_id.unique_id
+        if (lease := self.bookings.take((*sent, self._sent(sent) - 1))) is not None:
+            lease.complete()
+
+    def _sent(self, sent: tuple[str, str]) -> int:
+        """How many requests of this id are in flight on the replica.
+
+        The calls that a replica makes for one request share its id.
+        """
+        count = 0
+        while (*sent, count) in self.bookings:
+            count += 1
+        return count
+
+    def _remove(self, replica_id: ReplicaID) -> None:
+        endpoint = self.scheduler.endpoint_named(replica_id.unique_id)
+        if endpoint is not None:
+            self._loads.pop(endpoint, None)
+            self.scheduler.remove_endpoint(endpoint)
+
+
+def _key(request: PendingRequest) -> Hashable:
+    """A key of this request alone."""
+    fields: dict[str, Any] = request.__dict__
+    key: Hashable = fields.setdefault("_slotwise_key", object())
+    return key
+
+
+def _options(request: PendingRequest) -> dict[str, Any]:
+    metadata = request.metadata
+    return {
+        **_prompt([*request.args, *request.kwargs.values()]),
+        "session": metadata.session_id or None,
+        "adapter": metadata.multiplexed_model_id or None,
+    }
+
+
+def _prompt(arguments: list[Any]) -> dict[str, Any]:
+    for argument in arguments:
+        if isinstance(argument, (str, bytes)):
+            return {"prompt": argument}
+        fields = argument if isinstance(argument, Mapping) else getattr(argument, "__dict__", {})
+        if isinstance(fields.get("prompt"), str):
+            return {"prompt": fields["prompt"]}
+        if fields.get("messages"):
+            body = {"messages": fields["messages"], "tools": fields.get("tools")}
+            return {"body": json.dumps(body, default=_plain).encode()}
+    return {}
+
+
+def _plain(value: Any) -> Any:
+    """Values of a Pydantic model as JSON."""
+    return value.model_dump() if hasattr(value, "model_dump") else str(value)

@@ -1,0 +1,192 @@
+"""The request router in a real Ray Serve, with two replicas on two cores.
+
+Each replica answers with its id, so the test counts what it served. The router's scheduler is in
+this process, since the handle is.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")
+# A busy machine starts a node slowly.
+os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")
+
+import asyncio
+import pickle
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import ray
+import slotwise
+from ray import serve
+from ray.serve.config import RequestRouterConfig
+from slotwise.integrations.ray_serve import SlotwiseRouter, _prompt
+
+ROUTER = "slotwise.integrations.ray_serve:SlotwiseRouter"
+
+
+@serve.deployment
+class Model:
+    """Answers with the replica's id. A prompt of one word is a command."""
+
+    def __init__(self) -> None:
+        self.id = serve.get_replica_context().replica_id.unique_id
+
+    async def __call__(self, prompt: str) -> str:
+        match prompt:
+            case "wait":
+                await asyncio.Event().wait()
+            case "fail":
+                raise ValueError("a failure of the application")
+            case "die":
+                os._exit(1)
+        return self.id
+
+    def record_routing_stats(self) -> dict[str, float]:
+        return {"waiting": 3, "running": 1, "kv_usage": 0.5}
+
+
+@serve.deployment
+class Caller:
+    """Makes two calls at a time for one request, which share its id."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    async def __call__(self, prompt: str) -> list[str]:
+        return list(await asyncio.gather(*(self.model.remote(prompt) for _ in range(2))))
+
+    def counts(self) -> tuple[int, int, int]:
+        router = _router(self.model)
+        stats = router.scheduler.stats()
+        return stats.dispatched, stats.completed, stats.in_flight + len(router.bookings)
+
+
+def _router(handle: Any) -> SlotwiseRouter:
+    """The router of a handle in this process."""
+    router = handle._router
+    router = getattr(router, "_asyncio_router", router)
+    found = router._request_router
+    assert isinstance(found, SlotwiseRouter)
+    return found
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    ray.init(num_cpus=2, include_dashboard=False, configure_logging=False)
+    yield
+    serve.shutdown()
+    ray.shutdown()
+
+
+def deploy(name: str, **options: Any) -> Any:
+    config = RequestRouterConfig(
+        request_router_class=ROUTER,
+        request_router_kwargs={"config": {"max_endpoints": 64}},
+        request_routing_stats_period_s=1,
+    )
+    options = {"num_replicas": 2, "ray_actor_options": {"num_cpus": 0}, **options}
+    return Model.options(name=name, request_router_config=config, **options).bind()
+
+
+def until(condition: Any, limit: float = 240.0) -> Any:
+    """Waits for another process, or fails when it hangs."""
+    end = time.monotonic() + limit
+    while not (value := condition()):
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.05)
+    return value
+
+
+def settled(handle: Any) -> slotwise.Stats:
+    router = _router(handle)
+    until(lambda: router.scheduler.stats().in_flight == 0)
+    assert len(router.bookings) == 0
+    return router.scheduler.stats()
+
+
+def test_the_configuration_is_pickled() -> None:
+    config = RequestRouterConfig(
+        request_router_class=ROUTER,
+        request_router_kwargs={"config": {"max_endpoints": 64}},
+    )
+    copy = pickle.loads(pickle.dumps(config))
+    assert copy.request_router_kwargs == {"config": {"max_endpoints": 64}}
+    assert copy.get_request_router_class() is SlotwiseRouter
+
+
+def test_prompts_are_found_in_arguments() -> None:
+    class Request:
+        def __init__(self) -> None:
+            self.messages = [{"role": "user", "content": "Hello"}]
+
+    assert _prompt([1, "text"]) == {"prompt": "text"}
+    assert _prompt([{"prompt": "text"}]) == {"prompt": "text"}
+    assert b'"Hello"' in _prompt([Request()])["body"]
+    assert _prompt([None, 3]) == {}
+
+
+def test_requests_with_one_prefix_go_to_one_replica() -> None:
+    handle = serve.run(deploy("prefix"), name="prefix", route_prefix=None)
+    prompts = [f"You are assistant number {i}. " * 100 for i in range(4)]
+    served = {prompt: Counter(handle.remote(prompt).result() for _ in range(4)) for prompt in prompts}
+    assert all(len(replicas) == 1 for replicas in served.values()), served
+    stats = settled(handle)
+    assert (stats.dispatched, stats.completed, len(stats.endpoints)) == (16, 16, 2)
+    # The replicas report their load.
+    until(lambda: all(one.report_age is not None for one in _stats_after(handle).endpoints))
+    assert {one.external_waiting for one in _stats_after(handle).endpoints} == {3.0}
+    session = handle.options(session_id="s")
+    assert len({session.remote(f"{i} other words").result() for i in range(4)}) == 1
+    with pytest.raises(ValueError, match="a failure of the application"):
+        handle.remote("fail").result()
+    assert settled(handle).in_flight == 0
+    serve.delete("prefix")
+
+
+def _stats_after(handle: Any) -> slotwise.Stats:
+    handle.remote("a short prompt").result()
+    return _router(handle).scheduler.stats()
+
+
+def test_full_replicas_turn_requests_down_and_bookings_follow() -> None:
+    handle = serve.run(
+        deploy("full", max_ongoing_requests=1), name="full", route_prefix=None
+    )
+    handle.remote("warm up").result()
+    waiting = [handle.remote("wait") for _ in range(6)]
+    router = _router(handle)
+    until(lambda: router.scheduler.stats().in_flight >= 2)
+    assert len(router.bookings) == router.scheduler.stats().in_flight <= 6
+    for one in waiting:
+        one.cancel()
+    settled(handle)
+    serve.delete("full")
+
+
+def test_calls_that_share_an_id_are_settled_one_by_one() -> None:
+    app = Caller.options(ray_actor_options={"num_cpus": 0}).bind(deploy("called"))
+    handle = serve.run(app, name="caller", route_prefix=None)
+    for _ in range(3):
+        assert len(handle.remote("a prompt of several words").result()) == 2
+    counts = handle.options(method_name="counts")
+    until(lambda: counts.remote().result() == (6, 6, 0))
+    serve.delete("caller")
+
+
+def test_a_replica_that_dies_is_removed() -> None:
+    handle = serve.run(deploy("dying"), name="dying", route_prefix=None)
+    first = handle.remote("a prompt of several words").result()
+    with pytest.raises(Exception):
+        handle.remote("die").result()
+    served = {handle.remote(f"{i} and more words").result() for i in range(8)}
+    assert served and settled(handle).in_flight == 0
+    names = {one.name for one in _router(handle).scheduler.stats().endpoints}
+    assert served <= names | {first}
+    # The controller starts another replica.
+    until(lambda: len(_router(handle).scheduler.stats().endpoints) == 2)
+    serve.delete("dying")
