@@ -81,6 +81,8 @@ class Host:
         self.pool = pool
         self.scheduler = slotwise.Scheduler()
         self.callback = SlotwiseCallback(self.scheduler, idle_limit=60.0, clock=clock)
+        # Otherwise, log events go to the callback of an earlier test.
+        litellm.logging_callback_manager._reset_all_callbacks()
         litellm.callbacks = [self.callback]
         self.router = litellm.Router(
             model_list=[
@@ -130,11 +132,7 @@ def run(test: Test, *manners: str | int, servers_twice: bool = False) -> None:
             pool = pool * 2 if servers_twice else pool
             await asyncio.wait_for(test(Host(pool, lambda: now[0])), 240)
 
-    # One loop for all tests: LiteLLM's worker for success events stays on the first one.
-    _runner.run(main())
-
-
-_runner = asyncio.Runner()
+    asyncio.run(main())
 
 
 def test_a_request_is_booked_once_and_settled_once() -> None:
