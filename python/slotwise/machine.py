@@ -28,7 +28,11 @@ class Machine:
 
 def dumps(value: Any) -> str:
     """The value as JSON, with text for floats that JSON has no numbers for."""
-    return json.dumps(_plain(value), allow_nan=False)
+    try:
+        # Most values are plain already, and copying them costs more than writing them.
+        return json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return json.dumps(_plain(value), allow_nan=False)
 
 
 def _plain(value: Any) -> Any:

@@ -1,0 +1,77 @@
+"""The command ``python -m slotwise.gateway``. See :mod:`slotwise.gateway`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from .demo import demo_engines, first_request
+from .gateway import Gateway
+from .reloading import Reloading
+from .settings import configuration_of, parse, settings_of
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a gateway until SIGTERM or SIGINT, and returns its exit code."""
+    options = parse(arguments)
+    logging.basicConfig(level=options.log_level.upper(), format="%(levelname)s %(message)s")
+    try:
+        asyncio.run(_run(options))
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _run(options: argparse.Namespace) -> None:
+    async with _engines(options):
+        settings = settings_of(options)
+        async with Gateway(configuration_of(options), settings) as gateway:
+            print(f"slotwise.gateway listens on {gateway.url}", flush=True)
+            if gateway.admin_url is not None:
+                print(f"admin page: {gateway.admin_url}", flush=True)
+            if options.demo:
+                print(first_request(gateway.url), flush=True)
+            await _serve(gateway, options)
+
+
+@asynccontextmanager
+async def _engines(options: argparse.Namespace) -> AsyncIterator[None]:
+    """The engines of a demonstration, if it is one."""
+    if not options.demo:
+        yield
+        return
+    async with demo_engines() as urls:
+        options.engines = ",".join(urls)
+        yield
+
+
+async def _serve(gateway: Gateway, options: argparse.Namespace) -> None:
+    """Waits for a signal to stop, and follows the file of the configuration meanwhile."""
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stopped.set)
+    watch: asyncio.Task[None] | None = None
+    if options.config is not None:
+        reloading = Reloading(gateway, options.config)
+        if hasattr(signal, "SIGHUP"):
+            loop.add_signal_handler(signal.SIGHUP, reloading.reload)
+        if options.reload:
+            watch = asyncio.create_task(reloading.watch())
+    await stopped.wait()
+    if watch is not None:
+        watch.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watch
+
+
+if __name__ == "__main__":
+    sys.exit(main())

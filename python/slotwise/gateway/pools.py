@@ -1,0 +1,88 @@
+"""The pools of a configuration: one scheduler each, changed while they serve."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ..aio import Scheduler
+from ..configuration import Configuration
+
+__all__ = ["Pool", "Pools"]
+
+
+class Pool:
+    """A pool that requests may be routed to."""
+
+    def __init__(self, name: str, configuration: Configuration) -> None:
+        self.name: str = name
+        self.scheduler: Scheduler = Scheduler(configuration.pool(name).scheduler)
+        self.scheduler.apply(configuration, name)
+        self.health_check: dict[str, Any] | None = configuration.pool(name).health_check
+        """How its endpoints are probed, as when the pool was added."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request waits or is in flight."""
+        return self.scheduler.queued == 0 and self.scheduler.stats().in_flight == 0
+
+
+class Pools:
+    """The pools by their names."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._configuration = configuration
+        self._pools = {name: Pool(name, configuration) for name in configuration.pools}
+        self._leaving: list[Pool] = []
+
+    def __getitem__(self, name: str) -> Pool:
+        return self._pools[name]
+
+    def __iter__(self) -> Iterator[Pool]:
+        """The pools of the configuration, and those that still serve their last requests."""
+        yield from self._pools.values()
+        yield from self._leaving
+
+    @property
+    def ready(self) -> bool:
+        """Whether any endpoint accepts requests."""
+        return any(pool.scheduler.accepting_endpoints for pool in self._pools.values())
+
+    def without_models(self) -> list[Pool]:
+        """The pools that list no models, and so serve any."""
+        routing = self._configuration._routing
+        listed = {pool["name"] for pool in routing["pools"] if pool.get("models")}
+        return [pool for name, pool in self._pools.items() if name not in listed]
+
+    def apply(self, configuration: Configuration) -> None:
+        """Changes the pools to those of another configuration.
+
+        Requests keep the pool that they have. Raises ``ValueError`` for a field that cannot
+        change. The pools are as before then.
+        """
+        added = {
+            name: Pool(name, configuration)
+            for name in configuration.pools
+            if name not in self._pools
+        }
+        changed: list[Pool] = []
+        try:
+            for name in configuration.pools:
+                if (pool := self._pools.get(name)) is not None:
+                    changed.append(pool)
+                    pool.scheduler.apply(configuration, name)
+        except Exception:
+            for pool in changed:
+                pool.scheduler.apply(self._configuration, pool.name)
+            raise
+        for name in set(self._pools) - set(configuration.pools):
+            pool = self._pools.pop(name)
+            self._leaving.append(pool)
+        self._pools |= added
+        self._configuration = configuration
+
+    def remove_idle(self) -> None:
+        """Forgets pools and endpoints that have left the configuration and serve no request."""
+        self._leaving = [pool for pool in self._leaving if not pool.is_idle]
+        for pool in self:
+            pool.scheduler.remove_idle()
