@@ -1,12 +1,12 @@
 """The command ``slotwise``: checks, prints and compares files of a configuration.
 
 ``slotwise config check FILE`` exits with 0 if the file is valid, else with 1 and one line for each
-problem. ``-`` is the standard input.
+problem. A wrong call exits with 2. The command of the Node package prints the same.
 """
 
 from __future__ import annotations
 
-import argparse
+import errno
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,46 +15,36 @@ from .configuration import Configuration
 
 __all__ = ["main"]
 
+_USAGE = """\
+usage: slotwise config check FILE    reports problems, and what has no effect
+       slotwise config print FILE    prints the file without defaults
+       slotwise config diff OLD NEW  prints what differs; exits with 1 if anything does
+       slotwise config schema        prints the JSON Schema of the own file
+
+A file - is the standard input.
+"""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command, and returns its exit code."""
-    options = _parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if "-h" in words or "--help" in words:
+        return _print(_USAGE)
     try:
-        if options.action == "check":
-            return _check(options.file)
-        if options.action == "print":
-            sys.stdout.write(_load(options.file).text())
-        elif options.action == "diff":
-            return _diff(options.old, options.new)
-        else:
-            print(Configuration.schema())
-    except (OSError, ValueError) as error:
+        match words:
+            case ["config", "check", file]:
+                return _check(file)
+            case ["config", "print", file]:
+                return _print(_load(file).text())
+            case ["config", "diff", old, new]:
+                return _diff(old, new)
+            case ["config", "schema"]:
+                return _print(f"{Configuration.schema()}\n")
+    except ValueError as error:
         print(error, file=sys.stderr)
         return 1
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="slotwise")
-    actions = (
-        parser.add_subparsers(required=True)
-        .add_parser("config", help="files of a configuration")
-        .add_subparsers(dest="action", required=True)
-    )
-    check = actions.add_parser("check", help="reports problems, and what has no effect")
-    check.add_argument("file", metavar="FILE")
-    shown = actions.add_parser("print", help="prints the file without defaults")
-    shown.add_argument("file", metavar="FILE")
-    diff = actions.add_parser("diff", help="prints what differs; exits with 1 if anything does")
-    diff.add_argument("old", metavar="OLD")
-    diff.add_argument("new", metavar="NEW")
-    actions.add_parser("schema", help="prints the JSON Schema of the own file")
-    return parser
-
-
-def _load(name: str) -> Configuration:
-    text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
-    return Configuration(text, name=name)
+    sys.stderr.write(_USAGE)
+    return 2
 
 
 def _check(name: str) -> int:
@@ -71,6 +61,27 @@ def _diff(old: str, new: str) -> int:
     for change in changes:
         print(change)
     return 1 if changes else 0
+
+
+def _load(name: str) -> Configuration:
+    """Reads a file. Raises ``ValueError`` for what is wrong with it."""
+    try:
+        return Configuration(_bytes(name).decode(), name=name)
+    except UnicodeDecodeError:
+        raise ValueError(f"{name}: must be UTF-8") from None
+
+
+def _bytes(name: str) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except OSError as error:
+        code = errno.errorcode.get(error.errno or 0, type(error).__name__)
+        raise ValueError(f"{name}: cannot be read: {code}") from None
+
+
+def _print(text: str) -> int:
+    sys.stdout.write(text)
+    return 0
 
 
 if __name__ == "__main__":

@@ -5,50 +5,37 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-from slotwise.__main__ import main
 from slotwise.configuration import Configuration
 
-PAGE = Path(__file__).parents[2] / "docs" / "src" / "configuration.md"
+ROOT = Path(__file__).parents[2]
+CASES = ROOT / "tests" / "command" / "cases.json"
+PAGE = ROOT / "docs" / "src" / "configuration.md"
 
 
-@pytest.fixture
-def files(tmp_path: Path) -> tuple[str, str]:
-    old, new = tmp_path / "old.yaml", tmp_path / "new.yaml"
-    old.write_text("endpoints: [http://a]\n")
-    new.write_text("endpoints: [http://a]\nmodels: [llama]\n")
-    return str(old), str(new)
-
-
-def test_a_valid_file_is_0(files: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["config", "check", files[0]]) == 0
-    assert capsys.readouterr().out == f"{files[0]}: valid, with the pools default\n"
-
-
-def test_an_invalid_file_is_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = tmp_path / "bad.yaml"
-    file.write_text("endpoint: [a]\n")
-    assert main(["config", "check", str(file)]) == 1
-    problem = 'unknown field "endpoint"; did you mean "endpoints"?'
-    assert capsys.readouterr().err == f"{file}:1:1: {problem}\n"
-    assert main(["config", "check", str(tmp_path / "none.yaml")]) == 1
-
-
-def test_files_are_printed_and_compared(
-    files: tuple[str, str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["config", "print", files[0]]) == 0
-    assert capsys.readouterr().out == Configuration("endpoints: [http://a]").text()
-    assert main(["config", "diff", files[0], files[0]]) == 0
-    assert main(["config", "diff", *files]) == 1
-    assert capsys.readouterr().out == 'pools[default].models: default -> ["llama"]\n'
-
-
-def test_it_runs_as_a_module() -> None:
-    command = [sys.executable, "-P", "-m", "slotwise", "config", "check", "-"]
-    run = subprocess.run(command, input="{}", capture_output=True, text=True, check=False)
-    assert (run.returncode, run.stdout) == (0, "-: valid, with the pools default\n")
+@pytest.mark.parametrize("case", json.loads(CASES.read_text()), ids=lambda case: case["doc"])
+def test_it_does_what_the_command_of_node_does(case: dict[str, Any], tmp_path: Path) -> None:
+    for name, text in case.get("files", {}).items():
+        (tmp_path / name).write_text(text)
+    for name, octets in case.get("bytes", {}).items():
+        (tmp_path / name).write_bytes(bytes(octets))
+    run = subprocess.run(
+        [sys.executable, "-P", "-m", "slotwise", *case["arguments"]],
+        cwd=tmp_path,
+        input=case.get("stdin", ""),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == case.get("code", 0), run.stderr
+    for stream, printed in (("stdout", run.stdout), ("stderr", run.stderr)):
+        start = case.get(f"{stream}_start")
+        if start is None:
+            assert printed == case.get(stream, "")
+        else:
+            assert printed.startswith(start)
 
 
 def test_the_schema_accepts_the_own_files_of_the_manual() -> None:
