@@ -126,6 +126,8 @@ mod request;
 pub mod routing;
 #[cfg(feature = "serde")]
 mod seconds;
+#[cfg(feature = "json")]
+mod tree;
 mod wakeup;
 
 pub use classes::Classified;

@@ -10,8 +10,8 @@ use alloc::vec::Vec;
 use super::Loaded;
 use super::configuration::Configuration;
 use super::problem::Problem;
-use super::tree::{Node, Value};
 use super::{kinds, own_file};
+use crate::tree::{Node, Value};
 
 /// The configuration of documents, or the first problem of each.
 pub(super) fn read(documents: &[Node]) -> Result<Loaded, Vec<Problem>> {

@@ -10,9 +10,7 @@
 //! | `kinds/` | documents of Kubernetes kinds, one a file |
 //! | `print` | a configuration as text, and differences between two |
 //! | `schema` | the own file's JSON Schema |
-//! | `tree` | a document as a tree with places |
 //! | `yaml` | from YAML or JSON to trees |
-//! | `reader` | from trees to values |
 //! | `problem` | what is wrong, and where |
 //!
 //! A file is YAML or JSON. It is read strictly: an unknown field, a wrong type and a name that
@@ -25,10 +23,8 @@ mod kinds;
 mod own_file;
 mod print;
 mod problem;
-mod reader;
 mod schema;
-mod tree;
-mod yaml;
+pub(crate) mod yaml;
 
 use alloc::vec::Vec;
 
@@ -37,7 +33,8 @@ pub use configuration::{Configuration, PoolConfig};
 pub use print::Change;
 pub use problem::Problem;
 pub use schema::schema;
-pub use tree::Place;
+
+pub use crate::tree::Place;
 
 /// A configuration that was read.
 #[derive(Clone, Debug, Default, PartialEq)]

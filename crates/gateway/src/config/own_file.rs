@@ -22,14 +22,13 @@ use slotwise::{Config, Endpoint};
 use super::balancing::{Balancing, BalancingMetric, Signals};
 use super::configuration::{Configuration, PoolConfig};
 use super::problem::Problem;
-use super::reader;
-use super::tree::Node;
 use crate::gates::GatesConfig;
 use crate::health_checks::HealthCheckConfig;
 use crate::routing::{
     AdapterModel, Backend, HeaderMatch, Mirror, ModelRewrite, Objective, Pin, RewriteRule,
     RewriteTarget, RoutedPool, RoutingConfig, Rule, RuleMatch,
 };
+use crate::tree::{self, Node};
 
 /// The name of a file's only pool.
 const ONLY_POOL: &str = "default";
@@ -75,7 +74,7 @@ struct FileEndpoint(Endpoint);
 
 /// The configuration of a file. `pools` are those that other documents of the text add.
 pub(super) fn read(node: &Node, pools: &[&str]) -> Result<Configuration, Problem> {
-    let file: OwnFile = reader::read(node)?;
+    let file: OwnFile = tree::read(node)?;
     if file.describes_one_pool() {
         if !file.pools.is_empty() {
             let message =

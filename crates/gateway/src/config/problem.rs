@@ -6,7 +6,7 @@ use alloc::string::String;
 use core::error::Error;
 use core::fmt;
 
-use super::tree::Place;
+use crate::tree::{Place, ReadError};
 
 /// One thing that is wrong with a file: its place, its path, and what is expected.
 ///
@@ -75,15 +75,10 @@ impl fmt::Display for Problem {
 
 impl Error for Problem {}
 
-/// Appends the known name that the given one is probably meant to be, and the known names.
-pub(super) fn unknown(what: &str, given: &str, known: &[&str]) -> String {
-    let near = known.iter().map(|name| (strsim::damerau_levenshtein(given, name), name));
-    // A third of the letters may differ: `modls` is near `models`, and `pool` is not near `seed`.
-    let nearest = near.min().filter(|(distance, name)| distance * 3 <= name.len().max(3));
-    match (nearest, known) {
-        (Some((_, name)), _) => format!("unknown {what} {given:?}; did you mean {name:?}?"),
-        (None, []) => format!("unknown {what} {given:?}; none is accepted here"),
-        (None, known) => format!("unknown {what} {given:?}; known are {}", listed(known, ", ")),
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Self {
+        let (place, path, message) = error.into_parts();
+        Self { file: String::new(), place, path, message }
     }
 }
 

@@ -12,7 +12,7 @@ use core::mem;
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError};
 
 use super::problem::Problem;
-use super::tree::{Entry, Node, Place, Value};
+use crate::tree::{Entry, Node, Place, Value};
 
 /// The most bytes of a text, the most nested lists and maps, and the most documents.
 const MAX_BYTES: usize = 4 << 20;
@@ -20,7 +20,7 @@ const MAX_DEPTH: usize = 64;
 const MAX_DOCUMENTS: usize = 4_096;
 
 /// The documents of a text; empty ones are left out. Computes in **O(bytes)**.
-pub(super) fn read(text: &str) -> Result<Vec<Node>, Problem> {
+pub(crate) fn read(text: &str) -> Result<Vec<Node>, Problem> {
     if text.len() > MAX_BYTES {
         return Err(Problem::new(format!(
             "must have at most {MAX_BYTES} bytes, has {}",

@@ -3,9 +3,9 @@
 //! | file | contents |
 //! |---|---|
 //! | `mod` | arguments, their error, and numbers |
-//! | `reader` | arguments, as hosts write them |
+//! | `bits` | integers of 64 bits |
 
-mod reader;
+mod bits;
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -15,7 +15,9 @@ use core::fmt;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-pub(crate) use reader::{Bits, Parameters, Reader};
+use crate::tree::{self, Node, ReadError};
+
+pub(crate) use bits::Bits;
 
 /// An argument of a call is invalid.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -37,12 +39,6 @@ impl ArgumentError {
     pub(crate) fn at(field: &str, error: &dyn Error) -> Self {
         Self::new(format!("{field} {error}"))
     }
-
-    /// The reader's error without a position, which has no meaning for hosts.
-    fn of_reader(error: &serde_json::Error) -> Self {
-        let message = error.to_string();
-        Self::new(message.split(" at line ").next().unwrap_or_default().to_string())
-    }
 }
 
 impl fmt::Display for ArgumentError {
@@ -53,14 +49,24 @@ impl fmt::Display for ArgumentError {
 
 impl Error for ArgumentError {}
 
-/// Parses a text.
-pub(crate) fn parse(text: &str) -> Result<Value, ArgumentError> {
-    serde_json::from_str(text).map_err(|error| ArgumentError::of_reader(&error))
+impl From<ReadError> for ArgumentError {
+    fn from(error: ReadError) -> Self {
+        Self::of(&error)
+    }
 }
 
-/// Reads arguments with the liberties of a [`Reader`].
-pub(crate) fn read<T: DeserializeOwned>(arguments: Value) -> Result<T, ArgumentError> {
-    T::deserialize(Reader(arguments)).map_err(|error| ArgumentError::of_reader(&error))
+/// Parses a text.
+pub(crate) fn parse(text: &str) -> Result<Node, ArgumentError> {
+    serde_json::from_str(text).map_err(|error| {
+        // The position has no meaning for hosts.
+        let message = error.to_string();
+        ArgumentError::new(message.split(" at line ").next().unwrap_or_default().to_string())
+    })
+}
+
+/// Reads arguments with the liberties of hosts.
+pub(crate) fn read<T: DeserializeOwned>(arguments: &Node) -> Result<T, ArgumentError> {
+    Ok(tree::read_of_host(arguments)?)
 }
 
 /// A float as JSON; text for those that JSON has no numbers for.

@@ -15,6 +15,7 @@ use crate::clusters::{
     Candidate, Choice, Clusters, ClustersConfig, DryRun, Export, Inquiry, NoCluster, Report,
 };
 use crate::json::{ArgumentError, number, read};
+use crate::tree::Node;
 
 struct ClustersMachine(Clusters);
 
@@ -76,13 +77,13 @@ struct OfPool {
     pool: String,
 }
 
-pub(super) fn new(arguments: Value) -> Result<Box<dyn Calls>, ArgumentError> {
+pub(super) fn new(arguments: &Node) -> Result<Box<dyn Calls>, ArgumentError> {
     let Arguments { config } = read(arguments)?;
     Ok(Box::new(ClustersMachine(Clusters::new(config).map_err(invalid)?)))
 }
 
 impl Calls for ClustersMachine {
-    fn call(&mut self, name: &str, arguments: Value) -> Option<Result<Value, ArgumentError>> {
+    fn call(&mut self, name: &str, arguments: &Node) -> Option<Result<Value, ArgumentError>> {
         let clusters = &mut self.0;
         Some(match name {
             "choose" => read(arguments).map(|inquiry| choose(clusters, &inquiry)),

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::Calls;
 use crate::config::{self, Change, Configuration, Loaded, PoolConfig, Problem};
 use crate::json::{ArgumentError, read};
+use crate::tree::Node;
 
 struct ConfigurationMachine(Loaded);
 
@@ -27,12 +28,12 @@ struct OfPool {
     pool: String,
 }
 
-pub(super) fn new(arguments: Value) -> Result<Box<dyn Calls>, ArgumentError> {
+pub(super) fn new(arguments: &Node) -> Result<Box<dyn Calls>, ArgumentError> {
     Ok(Box::new(ConfigurationMachine(load(arguments)?)))
 }
 
 /// All problems are one message, each on its own line.
-fn load(arguments: Value) -> Result<Loaded, ArgumentError> {
+fn load(arguments: &Node) -> Result<Loaded, ArgumentError> {
     let File { name, text } = read(arguments)?;
     config::read(&name, &text).map_err(|problems| {
         let lines: Vec<_> = problems.iter().map(Problem::to_string).collect();
@@ -41,7 +42,7 @@ fn load(arguments: Value) -> Result<Loaded, ArgumentError> {
 }
 
 impl Calls for ConfigurationMachine {
-    fn call(&mut self, name: &str, arguments: Value) -> Option<Result<Value, ArgumentError>> {
+    fn call(&mut self, name: &str, arguments: &Node) -> Option<Result<Value, ArgumentError>> {
         let Loaded { configuration, ignored, .. } = &self.0;
         Some(match name {
             "text" => Ok(configuration.to_yaml().into()),

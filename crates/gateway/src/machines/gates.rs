@@ -14,6 +14,7 @@ use slotwise_wire::outcome::BodyShape;
 use super::Calls;
 use crate::gates::{Caller, Demand, GateRefusal, Gates, GatesConfig, Grant, Standing, api_key};
 use crate::json::{ArgumentError, read};
+use crate::tree::Node;
 
 struct GatesMachine {
     gates: Gates,
@@ -70,14 +71,14 @@ impl End {
     }
 }
 
-pub(super) fn new(arguments: Value) -> Result<Box<dyn Calls>, ArgumentError> {
+pub(super) fn new(arguments: &Node) -> Result<Box<dyn Calls>, ArgumentError> {
     let Configuration { config } = read(arguments)?;
     let gates = Gates::new(config).map_err(|error| ArgumentError::of(&error))?;
     Ok(Box::new(GatesMachine { gates, grants: BTreeMap::new(), next: 0 }))
 }
 
 impl Calls for GatesMachine {
-    fn call(&mut self, name: &str, arguments: Value) -> Option<Result<Value, ArgumentError>> {
+    fn call(&mut self, name: &str, arguments: &Node) -> Option<Result<Value, ArgumentError>> {
         Some(match name {
             "set_config" => read(arguments).and_then(|arguments| self.set_config(arguments)),
             "identify" => read(arguments).map(|sender| self.identify(&sender)),

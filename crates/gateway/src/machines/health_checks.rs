@@ -9,6 +9,7 @@ use slotwise::{EndpointId, Instant};
 use super::Calls;
 use crate::health_checks::{HealthCheckConfig, HealthCheckStep, HealthChecks};
 use crate::json::{ArgumentError, read};
+use crate::tree::Node;
 
 struct HealthChecksMachine(HealthChecks);
 
@@ -48,14 +49,14 @@ struct ProbeResult {
     passed: bool,
 }
 
-pub(super) fn new(arguments: Value) -> Result<Box<dyn Calls>, ArgumentError> {
+pub(super) fn new(arguments: &Node) -> Result<Box<dyn Calls>, ArgumentError> {
     let Creation { config, seed } = read(arguments)?;
     let checks = HealthChecks::new(config, seed).map_err(|error| ArgumentError::of(&error))?;
     Ok(Box::new(HealthChecksMachine(checks)))
 }
 
 impl Calls for HealthChecksMachine {
-    fn call(&mut self, name: &str, arguments: Value) -> Option<Result<Value, ArgumentError>> {
+    fn call(&mut self, name: &str, arguments: &Node) -> Option<Result<Value, ArgumentError>> {
         let checks = &mut self.0;
         let id = EndpointId::from_u64;
         Some(match name {

@@ -17,6 +17,7 @@ use super::routing::of_target;
 use crate::ingress::{Admitted, Ingress, IngressConfig, Refused, Target, Tokens};
 use crate::json::{ArgumentError, read};
 use crate::routing::Inquiry;
+use crate::tree::Node;
 
 struct IngressMachine {
     ingress: Ingress,
@@ -67,7 +68,7 @@ struct OfKey {
     key: Option<String>,
 }
 
-pub(super) fn new(arguments: Value) -> Result<Box<dyn Calls>, ArgumentError> {
+pub(super) fn new(arguments: &Node) -> Result<Box<dyn Calls>, ArgumentError> {
     let Arguments { config, seed, allow: names, session_headers } = read(arguments)?;
     let mut allow = Allow::default();
     for name in names {
@@ -80,7 +81,7 @@ pub(super) fn new(arguments: Value) -> Result<Box<dyn Calls>, ArgumentError> {
 }
 
 impl Calls for IngressMachine {
-    fn call(&mut self, name: &str, arguments: Value) -> Option<Result<Value, ArgumentError>> {
+    fn call(&mut self, name: &str, arguments: &Node) -> Option<Result<Value, ArgumentError>> {
         Some(match name {
             "set_config" => read(arguments).and_then(|arguments| self.set_config(arguments)),
             "identify" => read(arguments).map(|sender| self.identify(&sender)),

@@ -32,6 +32,7 @@ use serde_json::{Value, json};
 
 use crate::json::{ArgumentError, parse};
 use crate::names::UnknownName;
+use crate::tree::Node;
 
 /// A machine that is created by its kind, and called by name.
 ///
@@ -55,7 +56,7 @@ pub struct Machine {
 /// The calls of a machine.
 trait Calls: Send + Sync {
     /// The result of a call; `None` if no call has this name.
-    fn call(&mut self, name: &str, arguments: Value) -> Option<Result<Value, ArgumentError>>;
+    fn call(&mut self, name: &str, arguments: &Node) -> Option<Result<Value, ArgumentError>>;
 
     /// The names of all calls.
     fn names(&self) -> &'static [&'static str];
@@ -70,7 +71,7 @@ fn refused(code: &str, http_status: u16, message: &dyn fmt::Display) -> Value {
     }})
 }
 
-type Constructor = fn(Value) -> Result<Box<dyn Calls>, ArgumentError>;
+type Constructor = fn(&Node) -> Result<Box<dyn Calls>, ArgumentError>;
 
 const KINDS: &[(&str, Constructor)] = &[
     ("clusters", clusters::new),
@@ -95,7 +96,7 @@ impl Machine {
             let error = UnknownName::new(kind, KINDS.iter().map(|(name, _)| *name));
             return Err(ArgumentError::new(format!("the machine {error}")));
         };
-        Ok(Self { kind, calls: construct(parse(arguments)?)? })
+        Ok(Self { kind, calls: construct(&parse(arguments)?)? })
     }
 
     /// Calls the machine with a JSON object of arguments, and returns the result as JSON.
@@ -109,7 +110,7 @@ impl Machine {
             let error = UnknownName::new(name, known.iter().copied());
             ArgumentError::new(format!("the call {error}"))
         };
-        let result = self.calls.call(name, parse(arguments)?).ok_or_else(unknown)?;
+        let result = self.calls.call(name, &parse(arguments)?).ok_or_else(unknown)?;
         result.map(|value| value.to_string())
     }
 }

@@ -12,6 +12,7 @@ use slotwise::Rng;
 use super::{Calls, refused};
 use crate::json::{ArgumentError, read};
 use crate::routing::{Inquiry, NoRoute, Route, Routing, RoutingConfig, Target};
+use crate::tree::Node;
 
 struct RoutingMachine {
     routing: Routing,
@@ -38,14 +39,14 @@ struct RouteArguments {
     objective: Option<String>,
 }
 
-pub(super) fn new(arguments: Value) -> Result<Box<dyn Calls>, ArgumentError> {
+pub(super) fn new(arguments: &Node) -> Result<Box<dyn Calls>, ArgumentError> {
     let Arguments { config, seed } = read(arguments)?;
     let routing = Routing::new(config).map_err(|error| ArgumentError::new(error.to_string()))?;
     Ok(Box::new(RoutingMachine { routing, rng: Rng::new(seed) }))
 }
 
 impl Calls for RoutingMachine {
-    fn call(&mut self, name: &str, arguments: Value) -> Option<Result<Value, ArgumentError>> {
+    fn call(&mut self, name: &str, arguments: &Node) -> Option<Result<Value, ArgumentError>> {
         Some(match name {
             "route" => read(arguments).map(|arguments| self.route(&arguments)),
             "models" => Ok(self.routing.models().into()),

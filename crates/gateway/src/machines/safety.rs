@@ -16,6 +16,7 @@ use super::gates::of_refusal;
 use crate::gates::safety::{Question, SafetyCheck, SafetyConfig, Stage, Verdict};
 use crate::json::{ArgumentError, read};
 use crate::names;
+use crate::tree::Node;
 
 struct SafetyMachine {
     check: SafetyCheck,
@@ -67,7 +68,7 @@ enum Kind {
     Failed,
 }
 
-pub(super) fn new(arguments: Value) -> Result<Box<dyn Calls>, ArgumentError> {
+pub(super) fn new(arguments: &Node) -> Result<Box<dyn Calls>, ArgumentError> {
     let Arguments { config, stage, shape } = read(arguments)?;
     let stage: Stage = names::parse(&stage).map_err(|error| ArgumentError::at("stage", &error))?;
     let shape = shape.as_deref().map(names::parse).transpose();
@@ -77,7 +78,7 @@ pub(super) fn new(arguments: Value) -> Result<Box<dyn Calls>, ArgumentError> {
 }
 
 impl Calls for SafetyMachine {
-    fn call(&mut self, name: &str, arguments: Value) -> Option<Result<Value, ArgumentError>> {
+    fn call(&mut self, name: &str, arguments: &Node) -> Option<Result<Value, ArgumentError>> {
         Some(match name {
             "feed" => read(arguments).and_then(|feed| self.feed(&feed)),
             "finish" => read(arguments).map(|Moment { at_us }| {

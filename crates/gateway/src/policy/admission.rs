@@ -10,14 +10,15 @@ use slotwise::{Decider, DeciderFacts, SaturationPolicy, UsageLimitPolicy};
 use slotwise_wire::outcome::{Cause, Outcome};
 
 use super::of_plugin;
-use crate::json::{ArgumentError, Bits, Parameters, Reader, number, numbers, read};
+use crate::json::{ArgumentError, Bits, number, numbers, read};
+use crate::tree::{self, Entry, Node, Reader};
 
 /// The saturation of a pool.
-pub(super) fn saturation(arguments: Value) -> Result<Value, ArgumentError> {
+pub(super) fn saturation(arguments: &Node) -> Result<Value, ArgumentError> {
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Arguments {
-        policy: Parameters,
+        policy: Node,
         endpoints: Vec<EndpointFacts>,
     }
     let Arguments { policy, endpoints } = read(arguments)?;
@@ -26,11 +27,11 @@ pub(super) fn saturation(arguments: Value) -> Result<Value, ArgumentError> {
 }
 
 /// The usage limit of each band.
-pub(super) fn ceilings(arguments: Value) -> Result<Value, ArgumentError> {
+pub(super) fn ceilings(arguments: &Node) -> Result<Value, ArgumentError> {
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Arguments {
-        policy: Parameters,
+        policy: Node,
         priorities: Vec<i32>,
         saturation: f64,
         #[serde(default = "first")]
@@ -45,7 +46,7 @@ pub(super) fn ceilings(arguments: Value) -> Result<Value, ArgumentError> {
 }
 
 /// The HTTP status and the dropped reason of an outcome.
-pub(super) fn outcome_status(arguments: Value) -> Result<Value, ArgumentError> {
+pub(super) fn outcome_status(arguments: &Node) -> Result<Value, ArgumentError> {
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Arguments {
@@ -62,7 +63,7 @@ pub(super) fn outcome_status(arguments: Value) -> Result<Value, ArgumentError> {
 }
 
 /// The expected output tokens.
-pub(super) fn estimate_output(arguments: Value) -> Result<Value, ArgumentError> {
+pub(super) fn estimate_output(arguments: &Node) -> Result<Value, ArgumentError> {
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Arguments {
@@ -81,7 +82,7 @@ pub(super) fn estimate_output(arguments: Value) -> Result<Value, ArgumentError> 
 }
 
 /// The probability of `probabilistic-admitter`.
-pub(super) fn shed_probability(arguments: Value) -> Result<Value, ArgumentError> {
+pub(super) fn shed_probability(arguments: &Node) -> Result<Value, ArgumentError> {
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Arguments {
@@ -95,36 +96,45 @@ pub(super) fn shed_probability(arguments: Value) -> Result<Value, ArgumentError>
 }
 
 /// Whether a decider disaggregates a request.
-pub(super) fn pd_decide(arguments: Value) -> Result<Value, ArgumentError> {
+pub(super) fn pd_decide(arguments: &Node) -> Result<Value, ArgumentError> {
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Arguments {
-        decider: Parameters,
+        decider: Node,
         #[serde(default)]
         facts: DeciderFacts,
     }
-    let Arguments { decider: Parameters(decider), facts } = read(arguments)?;
-    let (name, parameters) = match &decider {
-        Value::String(name) => (name.as_str(), Value::Null),
-        other => (other["type"].as_str().unwrap_or_default(), other["parameters"].clone()),
+    let Arguments { decider, facts } = read(arguments)?;
+    let none = Node::default();
+    let (name, parameters) = match decider.as_text() {
+        Some(name) => (name, &none),
+        None => (name_of(&decider), decider.get("parameters").unwrap_or(&none)),
     };
-    let decider = Decider::from_name(name, Reader(parameters)).map_err(of_plugin(name))?;
+    let given = Reader::of_host(parameters);
+    let decider = Decider::from_name(name, given).map_err(of_plugin(name))?;
     Ok(slotwise::pd_decide(&decider, &facts).into())
 }
 
 /// A policy as its name, as `{"type": NAME, ...}`, or as `{"type": NAME, "parameters": {...}}`.
-fn named<T: serde::de::DeserializeOwned>(policy: Parameters) -> Result<T, ArgumentError> {
-    let mut policy = match policy.0 {
-        Value::String(name) => json!({ "type": name }),
-        other => other,
+fn named<T: serde::de::DeserializeOwned>(policy: Node) -> Result<T, ArgumentError> {
+    let mut policy = match policy.as_text() {
+        Some(_) => Node::map([("type", policy)]),
+        None => policy,
     };
-    if let Value::Object(fields) = &mut policy {
-        match fields.remove("parameters") {
-            Some(Value::Object(parameters)) => fields.extend(parameters),
-            Some(Value::Null) | None => {}
-            Some(other) => _ = fields.insert("parameters".into(), other),
+    if let tree::Value::Map(entries) = &mut policy.value {
+        let is_nested = |entry: &Entry| {
+            entry.key == "parameters"
+                && matches!(entry.value.value, tree::Value::Map(_) | tree::Value::Null)
+        };
+        let nested = entries.iter().position(is_nested).map(|at| entries.remove(at));
+        if let Some(tree::Value::Map(parameters)) = nested.map(|entry| entry.value.value) {
+            entries.extend(parameters);
         }
     }
-    let name = String::from(policy["type"].as_str().unwrap_or_default());
-    T::deserialize(Reader(policy)).map_err(of_plugin(&name))
+    tree::read_of_host(&policy).map_err(of_plugin(name_of(&policy)))
+}
+
+/// The type of a policy.
+fn name_of(policy: &Node) -> &str {
+    policy.get("type").and_then(Node::as_text).unwrap_or_default()
 }

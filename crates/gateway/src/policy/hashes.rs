@@ -14,9 +14,10 @@ use slotwise_wire::kv::Topic;
 
 use crate::json::{ArgumentError, read};
 use crate::names::UnknownName;
+use crate::tree::Node;
 
 /// The reference's estimate of tokens from text.
-pub(super) fn pack_tokens(arguments: Value) -> Result<Value, ArgumentError> {
+pub(super) fn pack_tokens(arguments: &Node) -> Result<Value, ArgumentError> {
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Arguments {
@@ -27,7 +28,7 @@ pub(super) fn pack_tokens(arguments: Value) -> Result<Value, ArgumentError> {
 }
 
 /// The tokens of a block, from the engine's size of blocks.
-pub(super) fn approximate_block_tokens(arguments: Value) -> Result<Value, ArgumentError> {
+pub(super) fn approximate_block_tokens(arguments: &Node) -> Result<Value, ArgumentError> {
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Arguments {
@@ -39,7 +40,7 @@ pub(super) fn approximate_block_tokens(arguments: Value) -> Result<Value, Argume
 }
 
 /// The block hashes of `approx-prefix-cache-producer`.
-pub(super) fn approximate_block_hashes(arguments: Value) -> Result<Value, ArgumentError> {
+pub(super) fn approximate_block_hashes(arguments: &Node) -> Result<Value, ArgumentError> {
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Arguments {
@@ -67,7 +68,7 @@ pub(super) fn approximate_block_hashes(arguments: Value) -> Result<Value, Argume
 }
 
 /// The block keys of `precise-prefix-cache-producer`.
-pub(super) fn request_keys(arguments: Value) -> Result<Value, ArgumentError> {
+pub(super) fn request_keys(arguments: &Node) -> Result<Value, ArgumentError> {
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Arguments {
@@ -101,7 +102,7 @@ pub(super) fn request_keys(arguments: Value) -> Result<Value, ArgumentError> {
 }
 
 /// The request keys of each key of an engine.
-pub(super) fn map_engine_keys(arguments: Value) -> Result<Value, ArgumentError> {
+pub(super) fn map_engine_keys(arguments: &Node) -> Result<Value, ArgumentError> {
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Arguments {
@@ -116,7 +117,7 @@ pub(super) fn map_engine_keys(arguments: Value) -> Result<Value, ArgumentError> 
 }
 
 /// The extra keys of blocks of another size.
-pub(super) fn align_extra_keys(arguments: Value) -> Result<Value, ArgumentError> {
+pub(super) fn align_extra_keys(arguments: &Node) -> Result<Value, ArgumentError> {
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Arguments {
@@ -131,7 +132,7 @@ pub(super) fn align_extra_keys(arguments: Value) -> Result<Value, ArgumentError>
 }
 
 /// The pod and the model of a topic.
-pub(super) fn parse_topic(arguments: Value) -> Result<Value, ArgumentError> {
+pub(super) fn parse_topic(arguments: &Node) -> Result<Value, ArgumentError> {
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Arguments {

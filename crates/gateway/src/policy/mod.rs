@@ -17,11 +17,13 @@ mod plugins;
 use alloc::format;
 use alloc::string::{String, ToString};
 
+use serde::Deserialize;
 use serde_json::Value;
 use slotwise::plugins::{ProfileConfig, ProfileSetConfig};
 
 use crate::json::{ArgumentError, parse, read};
 use crate::names::UnknownName;
+use crate::tree::{Node, ReadError};
 
 /// Calls a function by name with a JSON object of arguments, and returns its result as JSON.
 ///
@@ -50,7 +52,7 @@ pub fn call(function: &str, arguments: &str) -> Result<String, ArgumentError> {
         let error = UnknownName::new(function, FUNCTIONS.iter().map(|(name, _)| *name));
         return Err(ArgumentError::new(format!("the function {error}")));
     };
-    run(parse(arguments)?).map(|result| result.to_string())
+    run(&parse(arguments)?).map(|result| result.to_string())
 }
 
 /// Reads a scheduling profile as [`call`] reads one.
@@ -59,7 +61,7 @@ pub fn call(function: &str, arguments: &str) -> Result<String, ArgumentError> {
 ///
 /// An unknown name, with the known ones; an unknown or invalid parameter, with its name.
 pub fn profile(data: Value) -> Result<ProfileConfig, ArgumentError> {
-    read(data)
+    read(&of_json(data))
 }
 
 /// Reads scheduling profiles and their handler as [`call`] reads profiles.
@@ -68,10 +70,15 @@ pub fn profile(data: Value) -> Result<ProfileConfig, ArgumentError> {
 ///
 /// As for [`profile`].
 pub fn profile_set(data: Value) -> Result<ProfileSetConfig, ArgumentError> {
-    read(data)
+    read(&of_json(data))
 }
 
-type Function = fn(Value) -> Result<Value, ArgumentError>;
+fn of_json(data: Value) -> Node {
+    // A tree is read from any JSON.
+    Node::deserialize(data).unwrap_or_default()
+}
+
+type Function = fn(&Node) -> Result<Value, ArgumentError>;
 
 const FUNCTIONS: [(&str, Function); 22] = [
     ("names", plugins::names),
@@ -99,7 +106,7 @@ const FUNCTIONS: [(&str, Function); 22] = [
 ];
 
 /// The reader's error about a plugin.
-fn of_plugin(name: &str) -> impl Fn(serde_json::Error) -> ArgumentError + '_ {
+fn of_plugin(name: &str) -> impl Fn(ReadError) -> ArgumentError + '_ {
     move |error| {
         let message = error.to_string();
         // The error for an unknown name contains the name already.

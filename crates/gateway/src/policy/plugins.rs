@@ -14,8 +14,9 @@ use slotwise::plugins::{
 use slotwise::{Decider, Rng};
 
 use super::of_plugin;
-use crate::json::{ArgumentError, Bits, Parameters, Reader, number, numbers, read};
+use crate::json::{ArgumentError, Bits, number, numbers, read};
 use crate::names::UnknownName;
+use crate::tree::{self, Node, Reader};
 
 /// The arguments of a plugin by name.
 #[derive(Debug, Deserialize)]
@@ -23,7 +24,7 @@ use crate::names::UnknownName;
 struct Plugin {
     name: String,
     #[serde(default)]
-    parameters: Parameters,
+    parameters: Node,
     #[serde(default)]
     endpoints: Vec<EndpointFacts>,
     #[serde(default)]
@@ -33,35 +34,38 @@ struct Plugin {
 }
 
 /// The raw scores of the endpoints.
-pub(super) fn score(arguments: Value) -> Result<Value, ArgumentError> {
+pub(super) fn score(arguments: &Node) -> Result<Value, ArgumentError> {
     let Plugin { name, parameters, endpoints, request, .. } = read(arguments)?;
-    let plugin = ScorerPlugin::from_name(&name, Reader(parameters.0)).map_err(of_plugin(&name))?;
+    let plugin =
+        ScorerPlugin::from_name(&name, Reader::of_host(&parameters)).map_err(of_plugin(&name))?;
     let request = request.unwrap_or_default();
     Ok(numbers(plugins::score(plugin.as_plugin(), &request, &endpoints)))
 }
 
 /// The places of the endpoints that a filter keeps.
-pub(super) fn filter(arguments: Value) -> Result<Value, ArgumentError> {
+pub(super) fn filter(arguments: &Node) -> Result<Value, ArgumentError> {
     let Plugin { name, parameters, endpoints, request, seed } = read(arguments)?;
-    let plugin = FilterPlugin::from_name(&name, Reader(parameters.0)).map_err(of_plugin(&name))?;
+    let plugin =
+        FilterPlugin::from_name(&name, Reader::of_host(&parameters)).map_err(of_plugin(&name))?;
     let request = request.unwrap_or_default();
     Ok(plugins::filter(plugin.as_plugin(), &request, &endpoints, seed.0).into())
 }
 
 /// The places that a picker selects from scores, best first.
-pub(super) fn pick(arguments: Value) -> Result<Value, ArgumentError> {
+pub(super) fn pick(arguments: &Node) -> Result<Value, ArgumentError> {
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Arguments {
         name: String,
         #[serde(default)]
-        parameters: Parameters,
+        parameters: Node,
         scores: Vec<f64>,
         #[serde(default)]
         seed: Bits,
     }
     let Arguments { name, parameters, scores, seed } = read(arguments)?;
-    let plugin = PickerPlugin::from_name(&name, Reader(parameters.0)).map_err(of_plugin(&name))?;
+    let plugin =
+        PickerPlugin::from_name(&name, Reader::of_host(&parameters)).map_err(of_plugin(&name))?;
     Ok(plugins::pick(plugin.as_plugin(), &scores, seed.0).into())
 }
 
@@ -78,14 +82,14 @@ struct Profile {
 }
 
 /// The places that a whole profile selects, best first.
-pub(super) fn select(arguments: Value) -> Result<Value, ArgumentError> {
+pub(super) fn select(arguments: &Node) -> Result<Value, ArgumentError> {
     let Profile { profile, endpoints, request, seed } = read(arguments)?;
     let request = request.unwrap_or_default();
     Ok(SchedulingProfile::from(profile).select(&request, &endpoints, seed.0).picked.into())
 }
 
 /// What a whole profile selects, and why.
-pub(super) fn explain(arguments: Value) -> Result<Value, ArgumentError> {
+pub(super) fn explain(arguments: &Node) -> Result<Value, ArgumentError> {
     let Profile { profile, endpoints, request, seed } = read(arguments)?;
     let request = request.unwrap_or_default();
     let profile = SchedulingProfile::from(profile);
@@ -123,16 +127,16 @@ pub(super) fn explain(arguments: Value) -> Result<Value, ArgumentError> {
 }
 
 /// The endpoints of each profile that a handler runs.
-pub(super) fn schedule(arguments: Value) -> Result<Value, ArgumentError> {
+pub(super) fn schedule(arguments: &Node) -> Result<Value, ArgumentError> {
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Arguments {
         name: String,
         #[serde(default)]
-        parameters: Parameters,
-        profiles: Parameters,
+        parameters: Node,
+        profiles: Node,
         #[serde(default)]
-        deciders: Parameters,
+        deciders: Node,
         endpoints: Vec<EndpointFacts>,
         #[serde(default)]
         request: Option<RequestFacts>,
@@ -141,13 +145,14 @@ pub(super) fn schedule(arguments: Value) -> Result<Value, ArgumentError> {
     }
     let Arguments { name, parameters, profiles, deciders, endpoints, request, seed } =
         read(arguments)?;
-    let deciders = if deciders.0.is_null() { json!({}) } else { deciders.0 };
-    let config = json!({
-        "handler": {"type": name, "parameters": parameters.0},
-        "profiles": profiles.0,
-        "deciders": deciders,
-    });
-    let config = ProfileSetConfig::deserialize(Reader(config)).map_err(of_plugin(&name))?;
+    let deciders = if deciders == Node::default() { Node::map([]) } else { deciders };
+    let kind = tree::Value::Text(name.clone()).into();
+    let config = Node::map([
+        ("handler", Node::map([("type", kind), ("parameters", parameters)])),
+        ("profiles", profiles),
+        ("deciders", deciders),
+    ]);
+    let config: ProfileSetConfig = tree::read_of_host(&config).map_err(of_plugin(&name))?;
     let failed = |error: &dyn core::fmt::Display| ArgumentError::new(format!("{name}: {error}"));
     let mut profiles = ProfileSet::new(config).map_err(|error| failed(&error))?;
     let schedule = profiles.schedule(&request.unwrap_or_default(), &endpoints, seed.0);
@@ -155,10 +160,10 @@ pub(super) fn schedule(arguments: Value) -> Result<Value, ArgumentError> {
 }
 
 /// Whether an admitter admits the request.
-pub(super) fn admit(arguments: Value) -> Result<Value, ArgumentError> {
+pub(super) fn admit(arguments: &Node) -> Result<Value, ArgumentError> {
     let Plugin { name, parameters, endpoints, request, seed } = read(arguments)?;
     let request = request.unwrap_or_default();
-    let given = Reader(parameters.0);
+    let given = Reader::of_host(&parameters);
     let admits = match name.as_str() {
         LATENCY_SLO => Option::<LatencySloAdmitter>::deserialize(given)
             .map(|admitter| admitter.unwrap_or_default().admits(&request, &endpoints)),
@@ -174,7 +179,7 @@ pub(super) fn admit(arguments: Value) -> Result<Value, ArgumentError> {
 }
 
 /// The weighted sums of clamped scores.
-pub(super) fn weighted_sum(arguments: Value) -> Result<Value, ArgumentError> {
+pub(super) fn weighted_sum(arguments: &Node) -> Result<Value, ArgumentError> {
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Arguments {
@@ -187,7 +192,7 @@ pub(super) fn weighted_sum(arguments: Value) -> Result<Value, ArgumentError> {
 }
 
 /// The names of each family.
-pub(super) fn names(_: Value) -> Result<Value, ArgumentError> {
+pub(super) fn names(_: &Node) -> Result<Value, ArgumentError> {
     Ok(json!({
         "scorers": ScorerPlugin::NAMES,
         "filters": FilterPlugin::NAMES,

@@ -16,7 +16,8 @@ use super::object::Document;
 use super::plugins::{PluginRef, PluginSpec, Plugins};
 use super::scheduling::{self, Profile};
 use crate::config::configuration::Configuration;
-use crate::config::problem::{Problem, unknown};
+use crate::config::problem::Problem;
+use crate::tree::unknown;
 
 /// A document.
 #[derive(Deserialize)]

@@ -14,8 +14,9 @@ use serde::de::IgnoredAny;
 use super::duration::GoDuration;
 use super::object::{Document, Object, resolve};
 use crate::config::configuration::Configuration;
-use crate::config::problem::{Problem, unknown};
+use crate::config::problem::Problem;
 use crate::routing::{Backend, HeaderMatch, Mirror, PathMatch, Rule, RuleMatch};
+use crate::tree::unknown;
 
 /// `HTTPRouteSpec`.
 #[derive(Deserialize)]

@@ -39,8 +39,8 @@ use alloc::vec::Vec;
 
 use self::object::Document;
 use super::configuration::Configuration;
-use super::problem::{Problem, listed, unknown};
-use super::tree::{Node, Value};
+use super::problem::{Problem, listed};
+use crate::tree::{Node, Value, unknown};
 
 /// What reads documents of one kind into a configuration.
 type Read = fn(&mut Document<'_>, &mut Configuration) -> Result<(), Problem>;

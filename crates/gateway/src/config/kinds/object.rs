@@ -9,9 +9,8 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::timestamp::Timestamp;
-use crate::config::problem::{Problem, unknown};
-use crate::config::reader;
-use crate::config::tree::{Node, Value};
+use crate::config::problem::Problem;
+use crate::tree::{self, Node, Value, unknown};
 
 /// An object of a kind with this specification.
 #[derive(Deserialize)]
@@ -112,7 +111,7 @@ impl<'n> Document<'n> {
     }
 
     pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, Problem> {
-        reader::read(self.node)
+        Ok(tree::read(self.node)?)
     }
 
     /// The object, without its namespace and status.

@@ -11,9 +11,8 @@ use slotwise::{ConcurrencyDetector, UtilizationDetector};
 use slotwise::{Decider, Fairness, QueueOrder, SaturationPolicy, UsageLimitPolicy};
 
 use super::object::Document;
-use crate::config::problem::{Problem, unknown};
-use crate::config::reader::{self, Reader};
-use crate::config::tree::{Entry, Node, Value};
+use crate::config::problem::Problem;
+use crate::tree::{self, Entry, Node, ReadError, Reader, Value, unknown};
 
 /// `PluginSpec`; its parameters are read by type.
 #[derive(Deserialize)]
@@ -253,20 +252,23 @@ impl Plugin {
         Ok(())
     }
 
-    fn located<T>(&self, read: Result<T, Problem>) -> Result<T, Problem> {
-        read.map_err(|problem| problem.in_field("parameters").in_item(self.at).in_field("plugins"))
+    fn located<T>(&self, read: Result<T, ReadError>) -> Result<T, Problem> {
+        read.map_err(|error| {
+            let problem = Problem::from(error).at(self.parameters.place);
+            problem.in_field("parameters").in_item(self.at).in_field("plugins")
+        })
     }
 
     /// Reads the plugin if its type is one of the family.
     fn of_family<'p, T>(
         &'p self,
         names: &[&str],
-        read: impl FnOnce(&str, Reader<'p>) -> Result<T, Problem>,
+        read: impl FnOnce(&str, Reader<'p>) -> Result<T, ReadError>,
     ) -> Result<Option<T>, Problem> {
         if !names.contains(&&*self.kind) {
             return Ok(None);
         }
-        self.located(read(&self.kind, Reader(&self.parameters))).map(Some)
+        self.located(read(&self.kind, Reader::new(&self.parameters))).map(Some)
     }
 
     pub(super) fn filter(&self) -> Result<Option<FilterPlugin>, Problem> {
@@ -323,7 +325,7 @@ impl Plugin {
             _ => return self.parameters::<NoParameters>().map(|_| None),
         }
         let tagged = Node { value: Value::Map(entries), place: *place };
-        self.located(reader::read(&tagged)).map(Some)
+        self.located(tree::read(&tagged)).map(Some)
     }
 
     /// The detector as a measure of the pool's saturation.
@@ -351,7 +353,7 @@ impl Plugin {
     }
 
     fn parameters<T: DeserializeOwned>(&self) -> Result<Option<T>, Problem> {
-        self.located(reader::read(&self.parameters))
+        self.located(tree::read(&self.parameters))
     }
 }
 
