@@ -194,12 +194,24 @@ pub struct TierFactors {
 /// Sets what was given, and leaves the rest.
 macro_rules! set {
     ($($place:expr => $given:expr, $read:expr, $field:literal;)+) => {
-        $(if let Some(given) = $given {
-            $place = $read($field, given)?.into();
-        })+
+        $($crate::config::set_field(&mut $place, $given, $read, $field)?;)+
     };
 }
 pub(crate) use set;
+
+/// Sets a field if it was given. It is not inlined: configurations have many fields.
+#[inline(never)]
+pub(crate) fn set_field<G, T, P: From<T>>(
+    place: &mut P,
+    given: Option<G>,
+    read: fn(&str, G) -> Result<T, Unfit>,
+    field: &str,
+) -> Result<(), Unfit> {
+    if let Some(given) = given {
+        *place = read(field, given)?.into();
+    }
+    Ok(())
+}
 
 impl TryFrom<Config> for slotwise::Config {
     type Error = Unfit;

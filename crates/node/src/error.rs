@@ -73,40 +73,36 @@ pub(crate) fn named<T: Named>(field: &str, name: &str) -> std::result::Result<T,
     names::parse(name).map_err(|error| Unfit::unknown(field, error))
 }
 
-/// A value that cannot be used: the field, and what it must be.
+/// A value that cannot be used: the field, and what it must be. It is one pointer, since each field
+/// of a configuration passes it on.
 #[derive(Debug)]
-pub struct Unfit {
+pub struct Unfit(Box<UnfitField>);
+
+#[derive(Debug)]
+struct UnfitField {
     field: String,
     expected: String,
     kind: &'static str,
 }
 
 impl Unfit {
+    fn new(field: &str, kind: &'static str, expected: String) -> Self {
+        Self(Box::new(UnfitField { field: field.into(), expected, kind }))
+    }
+
     /// A number out of its range.
     pub(crate) fn range(field: &str, expected: impl fmt::Display, got: impl fmt::Display) -> Self {
-        Self {
-            field: field.into(),
-            expected: format!("must be {expected}, got {got}"),
-            kind: "RangeError",
-        }
+        Self::new(field, "RangeError", format!("must be {expected}, got {got}"))
     }
 
     /// A value whose reader reports what is wrong.
     pub(crate) fn value(field: &str, error: impl fmt::Display) -> Self {
-        Self {
-            field: field.into(),
-            expected: format!("cannot be read: {error}"),
-            kind: "TypeError",
-        }
+        Self::new(field, "TypeError", format!("cannot be read: {error}"))
     }
 
     /// A word that means nothing.
     pub(crate) fn word(field: &str, expected: impl fmt::Display, got: &str) -> Self {
-        Self {
-            field: field.into(),
-            expected: format!("must be {expected}, got {got:?}"),
-            kind: "TypeError",
-        }
+        Self::new(field, "TypeError", format!("must be {expected}, got {got:?}"))
     }
 
     /// A name that is unknown for this field.
@@ -116,20 +112,20 @@ impl Unfit {
 
     /// A value of this field that the library rejects.
     pub(crate) fn invalid(field: &str, kind: &'static str, error: impl fmt::Display) -> Self {
-        Self { field: field.into(), expected: error.to_string(), kind }
+        Self::new(field, kind, error.to_string())
     }
 
     /// The same as a mistake in the configuration.
     pub(crate) fn in_config(self) -> napi::Error<Kind> {
-        let message = format!("{} {}", self.field, self.expected);
-        named_error(ConfigError::CLASS, "config", &self.field, message)
+        let UnfitField { field, expected, .. } = &*self.0;
+        named_error(ConfigError::CLASS, "config", field, format!("{field} {expected}"))
     }
 }
 
 impl From<Unfit> for napi::Error<Kind> {
     fn from(unfit: Unfit) -> Self {
-        let message = format!("{} {}", unfit.field, unfit.expected);
-        named_error(unfit.kind, "invalid", &unfit.field, message)
+        let UnfitField { field, expected, kind } = &*unfit.0;
+        named_error(kind, "invalid", field, format!("{field} {expected}"))
     }
 }
 

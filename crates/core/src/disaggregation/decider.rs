@@ -107,7 +107,9 @@ impl Decider {
         Self::read(name, parameters).map_err(serde::de::Error::custom)
     }
 
+    // Compiled by the crate that calls it, like the readers of the plugins.
     #[cfg(feature = "serde")]
+    #[inline]
     fn read(name: &str, parameters: ParameterTree) -> Result<Self, ParameterError> {
         let bare = |decider| move |NoParameters {}| decider;
         match name {

@@ -66,7 +66,10 @@ macro_rules! plugin_family {
                 Self::read(name, parameters).map_err(serde::de::Error::custom)
             }
 
+            // A host reads few configurations. `inline` makes its crate compile the readers, so it
+            // can choose small code for them and fast code for decisions.
             #[cfg(feature = "serde")]
+            #[inline]
             fn read(
                 name: &str,
                 parameters: crate::parameter_tree::ParameterTree,

@@ -177,6 +177,8 @@ impl Scheduler {
     /// assert_eq!(best.terms.queue, Seconds::ZERO);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    // `inline`: the host's crate compiles it, and may choose small code. So does it for `stats`.
+    #[inline]
     pub fn explain(&self, now: Instant, request: &Request<'_>) -> Explanation {
         let now = self.fleet.now.max(now);
         let mut lookup = Lookup::default();

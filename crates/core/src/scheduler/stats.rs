@@ -284,6 +284,7 @@ impl Counters {
 
 impl Scheduler {
     /// Counters and gauges as of the latest input. Computes in **O(endpoints)**.
+    #[inline]
     pub fn stats(&self) -> Stats {
         let counters = &self.counters;
         let bytes = |sum: QueueTotals| u64::try_from(sum.bytes).unwrap_or(u64::MAX);
