@@ -51,10 +51,11 @@ for one in "${@:-litellm litellm-old ray production-stack}"; do
         production-stack)
             if [ -z "${PRODUCTION_STACK:-}" ]; then
                 skip "the vLLM production stack" "PRODUCTION_STACK names no checkout"
-            elif ! python3.12 --version >/dev/null 2>&1; then
-                skip "the vLLM production stack" "there is no python3.12"
+            elif ! "${PYTHON312:-python3.12}" --version >/dev/null 2>&1; then
+                skip "the vLLM production stack" "there is no Python 3.12; PYTHON312 names one"
             else
-                host production-stack test_production_stack.py python3.12 "$PRODUCTION_STACK"
+                host production-stack test_production_stack.py "${PYTHON312:-python3.12}" \
+                    "$PRODUCTION_STACK" requests httpx
             fi
             ;;
         *) echo "there is no host $name" >&2 && exit 2 ;;

@@ -52,9 +52,9 @@ class SlotwiseRouter(RoutingInterface):
             stats = engine_stats.get(url)
             if stats is not None and self._loads.get(url) is not stats:
                 self._loads[url] = stats
-                scheduler.handle_load(
-                    key, running=stats.num_running_requests, waiting=stats.num_queuing_requests
-                )
+                # The counts are floats there.
+                running, waiting = int(stats.num_running_requests), int(stats.num_queuing_requests)
+                scheduler.handle_load(key, running=running, waiting=waiting)
         # The router has read the body before it routes.
         lease = self.bookings.choose(
             body=getattr(request, "_body", None) or None,

@@ -12,11 +12,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .._core import Rejected, Scheduler
+from ..lease import Lease
 from .booking import Bookings, endpoint_id
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 else:
     from ray.serve.request_router import PendingRequest, ReplicaID, RequestRouter, RunningReplica
 
-_LOAD = ("waiting", "running", "kv_usage")
+_LOAD: dict[str, type] = {"waiting": int, "running": int, "kv_usage": float}
 
 
 class SlotwiseRouter(RequestRouter):
@@ -73,7 +75,7 @@ class SlotwiseRouter(RequestRouter):
         candidate_replicas: list[RunningReplica],
         pending_request: PendingRequest | None = None,
     ) -> list[list[RunningReplica]]:
-        """Ranks the replicas, and books the first one. Another try replaces the booking."""
+        """Ranks the replicas, and books the first one, once for all tries of a request."""
         if pending_request is None:
             return [candidate_replicas]
         replicas = {}
@@ -83,11 +85,23 @@ class SlotwiseRouter(RequestRouter):
             stats = replica.routing_stats
             if stats and self._loads.get(endpoint) is not stats:
                 self._loads[endpoint] = stats
-                load = {name: stats[name] for name in _LOAD if name in stats}
+                load: dict[str, Any] = {
+                    name: convert(stats[name]) for name, convert in _LOAD.items() if name in stats
+                }
                 self.scheduler.handle_load(endpoint, **load)
-        lease = self.bookings.book(
-            _key(pending_request), **_options(pending_request), subset=list(replicas)
+        key = _key(pending_request)
+        booked = self.bookings.find(key)
+        lease: Lease | Rejected
+        if booked is not None and booked.endpoint_id in replicas:
+            lease = booked
+        else:
+            lease = self.bookings.book(key, **_options(pending_request), subset=list(replicas))
+        # No hook reports a request that is cancelled before it is routed.
+        withdraw = pending_request.__dict__.setdefault(
+            "_slotwise_withdraw", functools.partial(self._withdraw, key)
         )
+        pending_request.future.remove_done_callback(withdraw)
+        pending_request.future.add_done_callback(withdraw)
         if isinstance(lease, Rejected):
             return [candidate_replicas]
         first = (lease.endpoint_id, *lease.dispatch.alternatives)
@@ -99,9 +113,9 @@ class SlotwiseRouter(RequestRouter):
     ) -> None:
         """Keeps the booking for the replica that accepted the request."""
         key = _key(pending_request)
-        endpoint = endpoint_id(self.scheduler, replica_id.unique_id)
+        endpoint = self.scheduler.endpoint_named(replica_id.unique_id)
         lease = self.bookings.find(key)
-        if lease is None or lease.endpoint_id != endpoint:
+        if endpoint is not None and (lease is None or lease.endpoint_id != endpoint):
             self.bookings.book(key, **_options(pending_request), subset=[endpoint])
         sent = pending_request.metadata.internal_request_id, replica_id.unique_id
         self.bookings.move(key, (*sent, self._sent(sent)))
@@ -111,6 +125,10 @@ class SlotwiseRouter(RequestRouter):
         sent = internal_request_id, replica_id.unique_id
         if (lease := self.bookings.take((*sent, self._sent(sent) - 1))) is not None:
             lease.complete()
+
+    def _withdraw(self, key: Hashable, routed: Any) -> None:
+        if routed.cancelled() and (lease := self.bookings.take(key)) is not None:
+            lease.cancel()
 
     def _sent(self, sent: tuple[str, str]) -> int:
         """How many requests of this id are in flight on the replica.
