@@ -881,11 +881,13 @@ class Exchange:
         room_salt: int = 0,
         primary_port: int = 0,
         answers_as: str | None = None,
+        drop_usage: bool = False,
     ) -> Self:
         """An exchange that asks at most ``attempts`` endpoints, and none of ``exclude``.
 
         ``path`` selects the format of refusals, ``connector`` the calls of disaggregated requests.
-        ``answers_as`` is the name of the model in answers.
+        ``answers_as`` is the name of the model in answers. With ``drop_usage``, streams lose the
+        usage that only the gateway has requested.
         """
     def poll(
         self,

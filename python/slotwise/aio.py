@@ -155,6 +155,7 @@ class Scheduler(_core.Scheduler):
         bootstrap_port: int = 8998,
         primary_port: int = 0,
         answers_as: str | None = None,
+        add_usage: bool = False,
         **options: Any,
     ) -> Reply:
         """Serves a request: acquires an endpoint, sends the request, and returns the reply.
@@ -177,6 +178,10 @@ class Scheduler(_core.Scheduler):
 
         ``answers_as`` is the client's name of the model, which replaces the engine's in the answer;
         every other byte stays.
+
+        With ``add_usage``, streams report their usage, also if the client did not request it: see
+        :func:`slotwise.wire.add_usage`. ``send`` then receives a :class:`Call`, whose body requests
+        it. The client gets the usage only if it requested it; the lease has it in any case.
 
         An endpoint that sends no token within :meth:`Dispatch.idle_limit` times out; after the
         first token, the limit is 60 s. A complete answer counts, whether its connection then
@@ -202,8 +207,16 @@ class Scheduler(_core.Scheduler):
                 # Rooms of other gateways must differ.
                 "room_salt": int.from_bytes(os.urandom(8), "big"),
             }
+        if add_usage and options.get("body") is None:
+            raise TypeError("forward with add_usage needs a body")
         return await _forward(
-            self, send, attempts=attempts, stages=stages, answers_as=answers_as, options=options
+            self,
+            send,
+            attempts=attempts,
+            stages=stages,
+            answers_as=answers_as,
+            add_usage=add_usage,
+            options=options,
         )
 
     async def drained(self, endpoint_id: int) -> None:

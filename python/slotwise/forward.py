@@ -51,7 +51,7 @@ class Response(Protocol):
 
 @dataclass(frozen=True)
 class Call:
-    """What ``send`` receives if ``forward`` has a ``connector``."""
+    """What ``send`` receives if ``forward`` has a ``connector`` or ``add_usage``."""
 
     url: str
     """The endpoint's name, which is its URL."""
@@ -101,23 +101,28 @@ async def forward(
     attempts: int,
     stages: dict[str, Any] | None,
     answers_as: str | None,
+    add_usage: bool,
     options: dict[str, Any],
 ) -> Reply:
     """See :meth:`slotwise.aio.Scheduler.forward`."""
     exclude = options.pop("exclude", None)
     path = str(options.get("path") or "")
+    drop_usage = False
+    if add_usage:
+        options["body"], drop_usage = _core.add_usage(options["body"], None, path)
     exchange = _core.Exchange(
         scheduler,
         path,
         attempts=attempts,
         exclude=exclude,
         answers_as=answers_as,
+        drop_usage=drop_usage,
         **(stages or {}),
     )
     body = Body(exchange)
 
     def ask(call: _core.ExchangeCall) -> Awaitable[Response]:
-        if stages is None:
+        if stages is None and not add_usage:
             return send(call.url)  # type: ignore[no-any-return]
         sent = call.body(path, options["body"])
         return send(Call(call.url, call.headers, sent))  # type: ignore[no-any-return]

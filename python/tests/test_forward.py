@@ -315,3 +315,42 @@ def test_the_clients_name_of_the_model_goes_back() -> None:
         assert scheduler.stats().completed == 1
 
     run(test)
+
+
+@pytest.mark.parametrize("asked", [False, True])
+@pytest.mark.parametrize("size", [1, 50, 1_000])
+def test_usage_is_requested_and_given_only_to_clients_that_want_it(asked: bool, size: int) -> None:
+    option = b',"stream_options":{"include_usage":true}' if asked else b""
+    body = b'{"model": "m", "prompt": "Hi", "stream": true%s}' % option
+    event = b'data: {"choices":[{"text":"a"}]}\n\n'
+    usage = b'data: {"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":1}}\n\n'
+    whole = event.replace(b"]}", b'],"usage":null}') + usage + DONE
+    sent: list[slotwise.aio.Call] = []
+
+    class Answer:
+        status_code = 200
+        headers = {"content-type": "text/event-stream"}
+
+        async def aiter_bytes(self) -> AsyncIterator[bytes]:
+            for at in range(0, len(whole), size):
+                yield whole[at : at + size]
+
+        async def aclose(self) -> None: ...
+
+    async def send(call: slotwise.aio.Call) -> Any:
+        sent.append(call)
+        return Answer()
+
+    async def test() -> None:
+        scheduler = slotwise.aio.Scheduler()
+        scheduler.add_endpoint("http://a")
+        reply = await scheduler.forward(send, body=body, path="/v1/completions", add_usage=True)
+        assert await reply.read() == (whole if asked else event + DONE)
+        assert reply.lease is not None and reply.lease.outcome is not None
+        assert reply.lease.outcome.usage.prompt_tokens == 9
+        with pytest.raises(TypeError, match="add_usage needs a body"):
+            await scheduler.forward(send, prompt="Hi", add_usage=True)
+
+    run(test)
+    assert (sent[0].url, sent[0].headers) == ("http://a", [])
+    assert b"include_usage" in sent[0].body and (sent[0].body == body) is asked

@@ -59,12 +59,14 @@ impl NativeExchange {
         exclude: Vec<f64>,
         #[napi(ts_arg_type = "KvConnectorOptions | null")] connector: Option<KvConnectorOptions>,
         answers_as: Option<String>,
+        drop_usage: Option<bool>,
     ) -> Result<Self> {
         let exclude: std::result::Result<Vec<_>, _> =
             exclude.into_iter().map(|endpoint| to_endpoint_id("exclude", endpoint)).collect();
         let exchange = Exchange::new(BodyShape::of_path(&path));
         // Beyond its range, the cast returns the nearest bound.
         let exchange = exchange.attempts(attempts as usize).exclude(&exclude?);
+        let exchange = exchange.drop_usage(drop_usage.unwrap_or(false));
         let mut exchange = connector.unwrap_or_default().apply(exchange)?;
         if let Some(model) = answers_as {
             exchange = exchange.answers_as(&model);

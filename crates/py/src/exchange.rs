@@ -45,7 +45,7 @@ impl Exchange {
     #[new]
     #[pyo3(signature = (scheduler, path = "", *, attempts = 3, exclude = None,
         connector = "sidecar", bootstrap_port = KvTransfer::BOOTSTRAP_PORT, room_salt = 0,
-        primary_port = 0, answers_as = None))]
+        primary_port = 0, answers_as = None, drop_usage = false))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
     fn new(
         scheduler: Py<Scheduler>,
@@ -57,6 +57,7 @@ impl Exchange {
         room_salt: u64,
         primary_port: u16,
         answers_as: Option<&str>,
+        drop_usage: bool,
     ) -> PyResult<Self> {
         let connector = KvConnector::from_name(connector, bootstrap_port, room_salt)
             .map_err(|error| unknown("connector", error))?;
@@ -65,7 +66,8 @@ impl Exchange {
             .attempts(usize::try_from(attempts).unwrap_or_default())
             .exclude(&exclude)
             .connector(connector)
-            .primary_port(primary_port);
+            .primary_port(primary_port)
+            .drop_usage(drop_usage);
         let state = match answers_as {
             Some(model) => state.answers_as(model),
             None => state,

@@ -12,29 +12,29 @@
 //! | `stages` | the calls of a disaggregated request: its prefill, and its answer |
 //! | `call` | what an endpoint is sent: its headers, and its body |
 //! | `output` | the outputs |
+//! | `retry` | what follows an attempt that has ended before the reply |
+//! | `rewrite` | what differs between an engine's answer and the client's |
 //! | `reply` | what the client gets: a status, headers, and a body that may be held back |
 
 mod call;
 mod output;
 mod reply;
+mod retry;
+mod rewrite;
 mod stages;
 
-use alloc::borrow::ToOwned;
 use alloc::collections::VecDeque;
-use alloc::string::String;
 use alloc::vec::Vec;
-use core::time::Duration;
 
-use slotwise::{
-    Decision, Dispatch, EndpointId, Failure, Instant, RejectReason, Rejected, RequestId,
-};
-use slotwise_wire::outcome::{BodyShape, Reason, Refusal};
-use slotwise_wire::response::{Body, CloseReason, ModelFilter, Outcome};
+use slotwise::{Decision, Dispatch, EndpointId, Failure, Instant, Rejected, RequestId};
+use slotwise_wire::outcome::{BodyShape, Refusal};
+use slotwise_wire::response::{CloseReason, Outcome};
 
 pub use call::{Call, KvConnector};
 pub use output::{Output, Passing};
 use reply::HeldReply;
 pub use reply::Reply;
+use rewrite::Rewrite;
 use stages::PrefillCall;
 
 use crate::gateway::Gateway;
@@ -83,10 +83,7 @@ pub struct Exchange {
     excluded: Vec<EndpointId>,
     connector: KvConnector,
     primary_port: Option<u16>,
-    /// The client's name of the model, if answers have another one.
-    answers_as: Option<String>,
-    /// Writes it into the answer that comes.
-    filter: Option<ModelFilter>,
+    rewrite: Rewrite,
     state: State,
     /// The prefill that is awaited.
     prefill: Option<PrefillCall>,
@@ -128,8 +125,7 @@ impl Exchange {
             excluded: Vec::new(),
             connector: KvConnector::default(),
             primary_port: None,
-            answers_as: None,
-            filter: None,
+            rewrite: Rewrite::default(),
             state: State::Dispatching,
             prefill: None,
             refused: None,
@@ -163,9 +159,17 @@ impl Exchange {
 
     /// The name of the model that the client gets, in place of the engine's: see [`ModelFilter`].
     /// The other bytes of the answer stay. A name of more than 1,024 bytes is not written.
-    pub fn answers_as(self, model: &str) -> Self {
-        let answers_as = (model.len() <= LONGEST_NAME).then(|| model.to_owned());
-        Self { answers_as, ..self }
+    pub fn answers_as(mut self, model: &str) -> Self {
+        self.rewrite.answer_as(model);
+        self
+    }
+
+    /// Whether the client's stream loses what `stream_options.include_usage` adds: set it if only
+    /// the host has requested usage ([`add_usage`](slotwise_wire::request::add_usage)). The lease
+    /// reads the usage. At most 64 KiB of an event are held back until it is complete.
+    pub fn drop_usage(mut self, dropped: bool) -> Self {
+        self.rewrite.drop_usage(dropped);
+        self
     }
 
     /// The next output. `None` until the next input.
@@ -251,8 +255,7 @@ impl Exchange {
             State::Sent(mut lease) => {
                 let reply = Reply::of_engine(status, headers);
                 lease.begin(status, reply.content_type());
-                let body = Body::of(reply.content_type());
-                self.filter = self.answers_as.as_ref().map(|name| ModelFilter::new(body, name));
+                self.rewrite.begin(reply.content_type());
                 self.state = State::Looking(lease, HeldReply::new(reply));
             }
             other => self.state = other,
@@ -264,7 +267,7 @@ impl Exchange {
         match core::mem::replace(&mut self.state, State::Ended(None)) {
             State::Looking(mut lease, mut held) => {
                 lease.pass(gateway, now, chunk);
-                held.push(chunk, self.filter.as_mut());
+                self.rewrite.feed(chunk, held.body_mut());
                 if lease.has_begun() || held.len() >= Self::LOOK_AHEAD {
                     self.reply(held);
                     self.state = State::Replying(lease);
@@ -276,12 +279,12 @@ impl Exchange {
             State::Replying(mut lease) => {
                 lease.pass(gateway, now, chunk);
                 self.state = State::Replying(lease);
-                let Some(filter) = &mut self.filter else { return Passing::PassedOn };
-                let mut body = Vec::new();
-                filter.feed(chunk, &mut body);
-                if !body.is_empty() {
-                    self.outputs.push_back(Output::Body(body));
+                if !self.rewrite.is_active() {
+                    return Passing::PassedOn;
                 }
+                let mut body = Vec::new();
+                self.rewrite.feed(chunk, &mut body);
+                self.pass_on(body);
                 Passing::Held
             }
             other => {
@@ -308,8 +311,9 @@ impl Exchange {
                 self.abort_unless(close == CloseReason::Clean);
                 self.ask_another(lease.dispatch().endpoint_id);
             }
-            State::Looking(mut lease, held) => {
+            State::Looking(mut lease, mut held) => {
                 lease.close(gateway, now, close);
+                self.rewrite.finish(held.body_mut());
                 self.outcome = lease.outcome().copied();
                 self.abort_unless(close == CloseReason::Clean);
                 self.judge(lease, held, close);
@@ -320,6 +324,9 @@ impl Exchange {
                 self.abort_unless(close == CloseReason::Clean);
                 let whole = close == CloseReason::Clean
                     || lease.outcome().is_some_and(Outcome::is_complete);
+                let mut rest = Vec::new();
+                self.rewrite.finish(&mut rest);
+                self.pass_on(rest);
                 self.outputs.push_back(if whole { Output::End } else { Output::Break });
                 self.state = State::Ended(Some(lease));
             }
@@ -439,66 +446,13 @@ impl Exchange {
         }
     }
 
-    /// The answer ended before anything of it was sent: the client gets it, or another endpoint is
-    /// asked.
-    fn judge(&mut self, lease: Lease, held: HeldReply, close: CloseReason) {
-        if !lease.outcome().is_some_and(|outcome| outcome.may_retry(false)) {
-            return self.end_with(held, Some(lease));
-        }
-        let endpoint = lease.dispatch().endpoint_id;
-        // A failed answer with a success status must not reach the client as an answer.
-        if close == CloseReason::Clean && !held.is_success() {
-            self.refused = Some((lease, held));
-        }
-        self.ask_another(endpoint);
-    }
-
-    /// The same for a refusal by a prefilling endpoint.
-    fn judge_refusal(
-        &mut self,
-        endpoint: EndpointId,
-        lease: Lease,
-        held: HeldReply,
-        outcome: Outcome,
-    ) {
-        self.outcome = Some(outcome);
-        if !outcome.may_retry(false) {
-            return self.end_with(held, Some(lease));
-        }
-        self.refused = Some((lease, held));
-        self.ask_another(endpoint);
-    }
-
-    fn ask_another(&mut self, instead_of: EndpointId) {
-        self.excluded.push(instead_of);
-        self.attempts = self.attempts.saturating_sub(1);
-        if self.attempts > 0 {
-            self.state = State::Dispatching;
-            self.outputs.push_back(Output::Dispatch);
-        } else {
-            let reason = Reason::Rejected(RejectReason::NoEndpoints);
-            self.give_up(&Refusal::new(reason).retry_after(NO_ENDPOINT_RETRY));
-        }
-    }
-
-    /// No further endpoint is asked.
-    fn give_up(&mut self, refusal: &Refusal<'_>) {
-        match self.refused.take() {
-            Some((lease, held)) => self.end_with(held, Some(lease)),
-            None => self.end_with(HeldReply::of_refusal(refusal, self.shape), None),
-        }
-    }
-
-    /// The client gets this response, which is whole.
-    fn end_with(&mut self, held: HeldReply, lease: Option<Lease>) {
-        self.reply(held);
-        self.outputs.push_back(Output::End);
-        self.state = State::Ended(lease);
-    }
-
     fn reply(&mut self, held: HeldReply) {
         let (reply, body) = held.into_parts();
         self.outputs.push_back(Output::Reply(reply));
+        self.pass_on(body);
+    }
+
+    fn pass_on(&mut self, body: Vec<u8>) {
         if !body.is_empty() {
             self.outputs.push_back(Output::Body(body));
         }
@@ -512,9 +466,3 @@ impl Exchange {
         }
     }
 }
-
-/// Bytes of a model's name above which it is not written into answers, as in the core.
-const LONGEST_NAME: usize = 1_024;
-
-/// When a client comes back after all endpoints that were asked have failed.
-const NO_ENDPOINT_RETRY: Duration = Duration::from_secs(1);

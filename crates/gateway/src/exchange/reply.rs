@@ -4,7 +4,6 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use slotwise_wire::outcome::{BodyShape, Refusal};
-use slotwise_wire::response::ModelFilter;
 
 /// Status and headers of the client's response: those of an engine's answer, or of a refusal.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -66,11 +65,8 @@ impl HeldReply {
         Self { reply, body: refusal.body(shape).into_bytes() }
     }
 
-    pub(super) fn push(&mut self, chunk: &[u8], filter: Option<&mut ModelFilter>) {
-        match filter {
-            Some(filter) => filter.feed(chunk, &mut self.body),
-            None => self.body.extend_from_slice(chunk),
-        }
+    pub(super) const fn body_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.body
     }
 
     pub(super) fn into_parts(self) -> (Reply, Vec<u8>) {

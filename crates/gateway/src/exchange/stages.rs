@@ -199,7 +199,8 @@ impl Exchange {
             self.outputs.push_back(Output::Abort);
         }
         let mut held = HeldReply::new(Reply::of_engine(status, [JSON]));
-        held.push(body.get(..Self::LOOK_AHEAD.min(body.len())).unwrap_or_default(), None);
+        let seen = body.get(..Self::LOOK_AHEAD.min(body.len())).unwrap_or_default();
+        held.body_mut().extend_from_slice(seen);
         lease.begin(status, JSON.1);
         self.judge_refusal(call.endpoint, lease, held, read(status, body));
     }

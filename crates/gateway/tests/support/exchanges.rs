@@ -21,7 +21,8 @@ pub(crate) fn input(
             *exchange = Exchange::new(BodyShape::of_path(text(&args["path"])))
                 .attempts(small(&args["attempts"]))
                 .connector(connector(args))
-                .primary_port(number(args, "primary_port", 0) as u16);
+                .primary_port(number(args, "primary_port", 0) as u16)
+                .drop_usage(args["drop_usage"].as_bool().unwrap_or(false));
             if let Some(model) = args["answers_as"].as_str() {
                 *exchange = core::mem::replace(exchange, Exchange::new(BodyShape::OpenAi))
                     .answers_as(model);

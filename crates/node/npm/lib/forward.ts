@@ -9,7 +9,7 @@
  *    └──────────┘ another endpoint, while nothing has been sent to the client
  * ```
  */
-import { NativeExchange, type ExchangeOutput } from '../native/index.js';
+import { NativeExchange, addUsage as addUsageTo, type ExchangeOutput } from '../native/index.js';
 import { guarded, RejectedError } from './errors.js';
 import { abandonedStreams } from './finalization.js';
 import { readWire } from './prompt.js';
@@ -18,7 +18,7 @@ import type { AcquireOptions, Failure, HttpRequest } from './request.js';
 import type { CloseReason } from './response.js';
 import type { Scheduler } from './scheduler.js';
 import { Idle } from './stream.js';
-import { checkSignal, number, numbers, optionalString } from './validate.js';
+import { checkSignal, number, numbers, optionalBoolean, optionalString } from './validate.js';
 
 /**
  * Sends the request to one endpoint, given its name, a URL. Resolves with the engine's response
@@ -28,11 +28,11 @@ import { checkSignal, number, numbers, optionalString } from './validate.js';
  */
 export type Send = (url: string, signal: AbortSignal, call: Call) => Promise<Response>;
 
-/** What an endpoint is sent. It differs from the client's request only with a `connector`. */
+/** What an endpoint is sent: the client's request, unless `connector` or `addUsage` changes it. */
 export interface Call {
   /** Headers to add: names and values. */
   readonly headers: [string, string][];
-  /** The body for this endpoint; undefined without a connector. */
+  /** The body for this endpoint; undefined without `connector` and `addUsage`. */
   readonly body: ReturnType<Uint8Array['slice']> | undefined;
 }
 
@@ -48,6 +48,12 @@ export interface ForwardOptions extends AcquireOptions {
   connector?: Connector | undefined;
   /** The client's name of the model, which replaces the engine's in the answer. */
   answersAs?: string | null | undefined;
+  /**
+   * Whether streams report their usage also if the client did not request it. `send` then sends the
+   * body of its third argument. The client gets the usage only if it requested it; the lease has it
+   * in any case. Default: false.
+   */
+  addUsage?: boolean | undefined;
   /** The port of SGLang's bootstrap servers. Default: 8998. */
   bootstrapPort?: number | undefined;
   /** The port that receives the requests of all data-parallel ranks of a host. */
@@ -64,7 +70,7 @@ export async function forward(
   request: HttpRequest,
   options: ForwardOptions,
 ): Promise<Response> {
-  const { attempts = 3, exclude, answersAs, connector, bootstrapPort, primaryPort, ...others } = options;
+  const { attempts = 3, exclude, answersAs, addUsage, connector, bootstrapPort, primaryPort, ...others } = options;
   const exclusions = numbers('exclude', exclude ?? []);
   checkSignal(options.signal);
   // Rooms of other gateways must differ.
@@ -73,15 +79,20 @@ export async function forward(
   const stages = connector === undefined ? null : { connector, bootstrapPort, primaryPort, roomSalt };
   const path = String(request.path ?? '');
   const model = optionalString('answersAs', answersAs);
+  const addsUsage = optionalBoolean('addUsage', addUsage) ?? false;
+  const asking = addsUsage
+    ? guarded(() => addUsageTo(readWire('body', request.body), undefined, path))
+    : null;
+  const asked = asking === null ? request : { ...request, body: asking };
   const native = guarded(() =>
-    new NativeExchange(path, number('attempts', attempts), exclusions, stages, model));
+    new NativeExchange(path, number('attempts', attempts), exclusions, stages, model, asking !== null));
   const ask = (url: string, headers: string[][], signal: AbortSignal) => {
     const pairs = headers as [string, string][];
-    const { body } = request;
-    const sent = stages === null ? undefined : native.callBody(path, readWire('body', body));
+    const changes = stages !== null || addsUsage;
+    const sent = changes ? native.callBody(path, readWire('body', asked.body)) : undefined;
     return send(url, signal, { headers: pairs, body: sent });
   };
-  return new Forwarding(scheduler, native, options.signal).run(ask, request, others);
+  return new Forwarding(scheduler, native, options.signal).run(ask, asked, others);
 }
 
 /** Calls an endpoint with the body of the exchange's latest output. */

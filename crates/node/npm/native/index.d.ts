@@ -22,7 +22,7 @@ export declare class NativeAnswerFilter {
 /** A request of a client. */
 export declare class NativeExchange {
   /** Before the first decision. Negative numbers of attempts count as one. */
-  constructor(path: string, attempts: number, exclude: Array<number>, connector?: KvConnectorOptions | null, answersAs?: string | undefined | null)
+  constructor(path: string, attempts: number, exclude: Array<number>, connector?: KvConnectorOptions | null, answersAs?: string | undefined | null, dropUsage?: boolean | undefined | null)
   /** The next output. */
   poll(): ExchangeOutput | null
   /** The body for the endpoint of the latest `prefill` or `send`, from the client's. */

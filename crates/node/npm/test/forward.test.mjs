@@ -162,6 +162,27 @@ test('mistakes of the host reject, and leave nothing behind', async () => {
   assert.deepEqual(counts(scheduler), [0, 0, 1, 0]);
 });
 
+test('usage is requested, and given only to clients that want it', async () => {
+  const path = '/v1/completions';
+  const event = 'data: {"choices":[{"text":"a"}]}\n\n';
+  const usage = 'data: {"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":1}}\n\n';
+  const chunks = [event.replace(']}', '],"usage":null}'), usage.slice(0, 9), usage.slice(9) + DONE];
+  for (const wanted of [false, true]) {
+    const scheduler = pool('a');
+    const options = wanted ? ',"stream_options":{"include_usage":true}' : '';
+    const body = Buffer.from(`{"model":"m","prompt":"Hi","stream":true${options}}`);
+    let sent;
+    const send = async (_url, _signal, call) => {
+      sent = Buffer.from(call.body).toString();
+      return answer(chunks);
+    };
+    const response = await scheduler.forward(send, { body, path }, { addUsage: true });
+    assert.equal(await response.text(), wanted ? chunks.join('') : event + DONE);
+    assert.ok(sent.includes('include_usage'));
+    assert.deepEqual(counts(scheduler), [1, 0, 0, 0]);
+  }
+});
+
 test("the client's name of the model goes back", async () => {
   const scheduler = pool('a');
   const event = 'data: {"model":"llama-3-b","choices":[{"text":"a"}]}\n\n';

@@ -214,7 +214,7 @@ export class WireRunner {
     let [passedOn, left] = [null, null];
     switch (input) {
       case 'new':
-        this.#exchange = new NativeExchange(how.path, how.attempts, [], fromCore(how), how.answers_as);
+        this.#exchange = new NativeExchange(how.path, how.attempts, [], fromCore(how), how.answers_as, how.drop_usage);
         break;
       case 'pick': {
         const decision = this.#scheduler.pick('Hi', { model: 'm', exclude: exchange.excluded });
