@@ -127,11 +127,11 @@ pub struct UsageLimitPolicy {
 #[derive(Debug, Default)]
 pub struct SessionAdmissionConfig {
     /// Initial share of an endpoint's KV cache for the contexts of its active sessions; learned
-    /// from then on. Default: 0.85.
+    /// from then on. Default: 0.8.
     pub share: Option<f64>,
     /// The share never becomes smaller. Default: 0.6.
     pub share_min: Option<f64>,
-    /// The share never becomes larger. Default: 0.95.
+    /// The share never becomes larger. Default: 0.85.
     pub share_max: Option<f64>,
     /// Initial milliseconds that a session without requests in flight stays active; learned from
     /// then on. Default: 30,000.

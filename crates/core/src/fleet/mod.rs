@@ -12,14 +12,14 @@ use core::time::Duration;
 pub(crate) use threads::Threads;
 
 use crate::config::Config;
-use crate::cost::{Arrivals, BytesPerToken, DecodeTime, MovingMean, Reuse};
+use crate::cost::{AnswerLengths, Arrivals, BytesPerToken, DecodeTime, MovingMean, Reuse};
 use crate::endpoint::EndpointId;
 use crate::kv_transfer::KvTransferCost;
 use crate::lora::{Catalog, Demand, Outlook};
 use crate::pool::{BackoffPeriods, Pool, Slot};
 use crate::prefix::keyed_state::KeyedState;
 use crate::prefix::{CacheSpec, PrefixIndex, PromptHasher};
-use crate::profile::PredictedCost;
+use crate::profile::{CostPrices, PredictedCost};
 use crate::request::Request;
 use crate::time::{Instant, Seconds};
 
@@ -48,6 +48,8 @@ pub(crate) struct Fleet {
     pub(crate) arrivals: Arrivals,
     /// Tokens in an answer.
     pub(crate) mean_output: MovingMean,
+    /// Tokens in an answer of each model.
+    pub(crate) answers: AnswerLengths,
     /// Time per output token.
     pub(crate) decode_time: DecodeTime,
     /// Seconds from dispatch to completion.
@@ -82,6 +84,7 @@ impl Fleet {
             mean_work: MovingMean::new(0.1, 64),
             arrivals: Arrivals::new(),
             mean_output: MovingMean::new(200.0, 64),
+            answers: AnswerLengths::new(config.max_models),
             decode_time: DecodeTime::default(),
             mean_residence: MovingMean::new(5.0, 64),
             next_settling: Instant::ORIGIN,
@@ -153,9 +156,17 @@ impl Fleet {
         self.crowded
     }
 
-    /// How endpoints are weighed, unless the caller brings a cost of its own.
-    pub(crate) fn profile(&self) -> PredictedCost<'_> {
-        PredictedCost(&self.config.prices)
+    /// How endpoints are weighed for a request of this model, unless the caller brings a cost of
+    /// its own.
+    pub(crate) fn profile(&self, model: u64) -> PredictedCost {
+        PredictedCost(self.prices(model))
+    }
+
+    /// The prices for a request of this model. A full cache slows down each token of the answer, so
+    /// it costs less where answers are short.
+    pub(crate) fn prices(&self, model: u64) -> CostPrices {
+        let prices = self.config.prices;
+        CostPrices { kv: prices.kv * self.answers.kv_share(model), ..prices }
     }
 
     /// The cost of an answer in seconds of prefill: one token counts as two prompt tokens.

@@ -38,7 +38,7 @@ impl Bench {
             let clock = Clock::now();
             for ticket in &bench.tickets {
                 if bench.rng.below(10) > 0 {
-                    bench.room.park(*ticket, bench.rng.below(parked.into()) as u32);
+                    bench.room.park(*ticket, bench.rng.below(parked.into()) as u32, Seconds::ZERO);
                 }
             }
             report("  park", &clock, WAITING * 9 / 10);

@@ -10,13 +10,14 @@
 //! | `fairness` | the virtual time of a flow |
 //! | `ledger` | the service and the waiting requests of bands and flows |
 //! | `queues` | which requests are candidates, and their order |
+//! | `parked_work` | the work that is parked for endpoints, as a request sees it |
 //! | `band_share` | when a band is passed over for lower ones |
 //! | `active_bands` | the bands for which capacity is reserved |
 //! | `session_admission` | whether a cache has space for another session's context |
 //! | `mod` | the queue, from all of these |
 //! | `displacement` | which requests are displaced when the queue is full |
 //!
-//! A request takes 112 bytes plus its payload. A flow with waiting requests or a lead takes about
+//! A request takes 120 bytes plus its payload. A flow with waiting requests or a lead takes about
 //! 150, each of its queues 76, and a queue for an endpoint about 30 more. Vectors double as they
 //! grow and keep their peak capacity.
 
@@ -35,6 +36,7 @@ mod model;
 #[cfg(test)]
 mod model_tests;
 mod order;
+mod parked_work;
 mod queues;
 mod saturation;
 #[cfg(test)]
@@ -51,6 +53,7 @@ use core::time::Duration;
 pub(crate) use admission::{Admission, Ticket};
 pub use config::{BandLimits, Fairness, FlowConfig, QueueOrder};
 pub(crate) use ledger::QueueTotals;
+pub(crate) use parked_work::ParkedWork;
 pub(crate) use saturation::EndpointLoad;
 pub use saturation::{
     ConcurrencyDetector, ConcurrencyMode, ContinuousSaturation, SaturationPolicy,
@@ -108,6 +111,8 @@ struct Request<T> {
     charge: u64,
     bytes: u64,
     queue: u32,
+    /// Nanoseconds of its work on the endpoint that it was last parked for.
+    parked_work: u64,
     /// Neighbours in the flow's list, in order of arrival.
     older: u32,
     newer: u32,
@@ -195,8 +200,19 @@ impl<T> RequestQueue<T> {
         let (older, newer) = (NONE, NONE);
         let expires = admission.expires.is_some();
         let enqueued = self.now;
-        let request =
-            Request { what, enqueued, cost, charge, bytes, queue: NONE, older, newer, expires };
+        let (queue, parked_work) = (NONE, 0);
+        let request = Request {
+            what,
+            enqueued,
+            cost,
+            charge,
+            bytes,
+            queue,
+            parked_work,
+            older,
+            newer,
+            expires,
+        };
         let sum = request.sum();
         let displaced = match self.make_room(priority, id, charge, sum) {
             Ok(displaced) => displaced,
@@ -295,13 +311,24 @@ impl<T> RequestQueue<T> {
     }
 
     /// Parks a request after a failed attempt: it waits for that endpoint, which counts as closed
-    /// until it is opened.
-    pub(crate) fn park(&mut self, ticket: Ticket, slot: u32) {
+    /// until it is opened. `work` is the request's work there.
+    pub(crate) fn park(&mut self, ticket: Ticket, slot: u32, work: Seconds) {
         let Some(index) = self.find(ticket) else { return };
         let request = &mut self.requests[index];
         let (flow, rank) = (self.queues.flow_of(request.queue), self.queues.ranks.key(index));
-        self.queues.leave(request.queue, index);
-        request.queue = self.queues.park(&self.ledger.flows, flow, slot, index, rank);
+        self.queues.leave(request.queue, index, request.parked_work);
+        request.parked_work = work.to_nanos().min(MOST_PARKED_WORK);
+        let work = request.parked_work;
+        request.queue = self.queues.park(&self.ledger.flows, flow, slot, index, rank, work);
+    }
+
+    /// The work that is parked for each endpoint, as this request sees it.
+    pub(crate) fn parked_work(&self, ticket: Ticket) -> Option<ParkedWork<'_>> {
+        let index = self.find(ticket)?;
+        let Request { queue, parked_work, .. } = self.requests[index];
+        let priority = self.ledger.priority_of(self.queues.flow_of(queue));
+        let own = self.queues.waits_for(queue).map(|slot| (slot, parked_work));
+        Some(ParkedWork { ledger: &self.ledger, queues: &self.queues, priority, own })
     }
 
     /// Opens an endpoint: requests that wait for it become candidates.
@@ -437,7 +464,7 @@ impl<T> RequestQueue<T> {
         if request.expires {
             self.timeouts.remove(&mut self.expiring, index);
         }
-        self.queues.leave(request.queue, index);
+        self.queues.leave(request.queue, index, request.parked_work);
         self.ledger.leave(self.now, flow, request.charge, request.sum());
         self.sum.subtract(request.sum());
         if self.sum.requests == 0 {
@@ -453,5 +480,7 @@ impl<T> Request<T> {
     }
 }
 
+/// The most work of a parked request that counts, ten minutes: no sum overflows.
+const MOST_PARKED_WORK: u64 = 600_000_000_000;
 /// Limit of queues that a look-ahead examines.
 const MOST_PREFERRED: usize = 64;

@@ -39,6 +39,7 @@ pub(super) struct Entry {
     flow: u64,
     charge: u64,
     key: u64,
+    parked_work: u64,
 }
 
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -90,6 +91,7 @@ impl Model {
             admission,
             place: Place::Ready,
             enqueued: self.now,
+            parked_work: 0,
             flow,
             charge: self.charge(cost, admission.weight),
             key: match self.config.order {
@@ -201,11 +203,26 @@ impl Model {
         }
     }
 
-    pub(super) fn park(&mut self, number: u64, slot: u32) {
+    pub(super) fn park(&mut self, number: u64, slot: u32, work: Seconds) {
         if let Some(entry) = self.waiting.iter_mut().find(|entry| entry.number == number) {
             entry.place = Place::Parked(slot);
+            entry.parked_work = work.to_nanos();
             self.open.insert(slot, false);
         }
+    }
+
+    /// The work parked for a slot that a request sees.
+    pub(super) fn parked_work(&self, number: u64, slot: u32) -> Seconds {
+        let Some(own) = self.waiting.iter().find(|entry| entry.number == number) else {
+            return Seconds::ZERO;
+        };
+        let counts = |entry: &&Entry| {
+            entry.number != number
+                && entry.place == Place::Parked(slot)
+                && entry.admission.priority >= own.admission.priority
+        };
+        let work: u64 = self.waiting.iter().filter(counts).map(|entry| entry.parked_work).sum();
+        Seconds::new(work as f64 / 1e9)
     }
 
     pub(super) fn swing(&mut self, slot: u32, open: bool) {

@@ -191,8 +191,9 @@ impl Pair {
 
     fn park(&mut self, ticket: Ticket) {
         let slot = self.rng.below(4) as u32;
-        self.model.park(ticket.number, slot);
-        self.room.park(ticket, slot);
+        let work = Seconds::new(self.rng.unit());
+        self.model.park(ticket.number, slot, work);
+        self.room.park(ticket, slot, work);
         let entry = self.model.waiting.iter().find(|entry| entry.number == ticket.number);
         assert_eq!(entry.map(|entry| entry.place), Some(Place::Parked(slot)));
     }
@@ -231,6 +232,10 @@ impl Pair {
         assert_eq!(self.room.next_timeout(), self.model.timeouts().min().map(|(at, _)| at));
         for (number, ticket) in &self.tickets {
             assert_eq!(self.room.get(*ticket), Some(number));
+            let parked = self.room.parked_work(*ticket).expect("it waits");
+            for slot in 0..4 {
+                assert_eq!(parked.of(slot), self.model.parked_work(*number, slot));
+            }
         }
         let sum_of = |priority: Option<i32>| {
             let entries = self.model.waiting.iter();
@@ -256,7 +261,7 @@ impl Pair {
         if let Some(ticket) = self.gone.last().copied() {
             assert_eq!(self.room.get(ticket), None);
             assert_eq!(self.room.remove(self.now, ticket), None);
-            self.room.park(ticket, 0);
+            self.room.park(ticket, 0, Seconds::new(1.0));
         }
         self.room.check();
     }

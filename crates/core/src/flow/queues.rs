@@ -57,6 +57,8 @@ struct QueueGroup {
     band: u32,
     kind: GroupKind,
     open: bool,
+    /// Nanoseconds of the work of its requests, if they wait for an endpoint.
+    work: u64,
     /// Queues by turn.
     queues: Heap,
 }
@@ -143,8 +145,8 @@ impl Queues {
         queue
     }
 
-    /// Adds a request that waits for an endpoint, and closes the endpoint. Returns the request's
-    /// queue.
+    /// Adds a request that waits for an endpoint, where it has `work` nanoseconds of work, and
+    /// closes the endpoint. Returns the request's queue.
     pub(super) fn park(
         &mut self,
         flows: &Slab<Flow>,
@@ -152,9 +154,11 @@ impl Queues {
         slot: u32,
         request: u32,
         rank: Rank,
+        work: u64,
     ) -> u32 {
         self.close(slot);
         let group = self.parked_group(slot, flows[flow].band);
+        self.groups[group].work += work;
         let key = pair(group, flow);
         let queue = match self.parked.get(&key) {
             Some(queue) => *queue,
@@ -168,15 +172,32 @@ impl Queues {
         queue
     }
 
-    /// Removes a request from its queue.
-    pub(super) fn leave(&mut self, queue: u32, request: u32) {
+    /// Removes a request with this parked work from its queue.
+    pub(super) fn leave(&mut self, queue: u32, request: u32, work: u64) {
         let number = queue;
         let queue = &mut self.queues[number];
+        self.groups[queue.group].work -= work;
         self.ranks.remove(&mut queue.requests, request);
         // The queue's true turn is now later than its entry, which is corrected when it comes
         // first.
         if queue.requests.is_empty() {
             self.remove_queue(number);
+        }
+    }
+
+    /// Nanoseconds of the work of the requests, in bands that count, that wait for an endpoint.
+    pub(super) fn parked_work(&self, slot: u32, counts: impl Fn(u32) -> bool) -> u64 {
+        let waiters = self.waiters.get(&u64::from(slot));
+        let groups = waiters.map_or(&[][..], |waiters| &waiters.groups);
+        let groups = groups.iter().map(|group| &self.groups[*group]);
+        groups.filter(|group| counts(group.band)).map(|group| group.work).sum()
+    }
+
+    /// The endpoint that the requests of a queue wait for.
+    pub(super) fn waits_for(&self, queue: u32) -> Option<u32> {
+        match self.groups[self.queues[queue].group].kind {
+            GroupKind::Parked(slot) => Some(slot),
+            GroupKind::Ready | GroupKind::Released => None,
         }
     }
 
@@ -361,6 +382,7 @@ impl Queues {
                 band,
                 kind: GroupKind::Ready,
                 open: true,
+                work: 0,
                 queues: Heap::EMPTY,
             });
         }
@@ -376,6 +398,7 @@ impl Queues {
             band,
             kind: GroupKind::Parked(slot),
             open: waiters.open,
+            work: 0,
             queues: Heap::EMPTY,
         });
         waiters.groups.push(group);

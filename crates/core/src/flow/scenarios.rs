@@ -66,7 +66,7 @@ fn who_waits_for_an_endpoint_keeps_the_place_that_it_had() {
     }
     for slot in [7, 8, 7] {
         let ticket = room.best(NOW, |_| true).expect("one is left");
-        room.park(ticket, slot);
+        room.park(ticket, slot, Seconds::ZERO);
     }
     room.open(7);
     room.open(8);
@@ -88,7 +88,7 @@ fn a_refund_counts_at_once_wherever_the_flow_waits() {
     room.take(NOW, dear);
     for slot in [3, 4] {
         let ticket = room.best(NOW, |_| true).expect("two are left");
-        room.park(ticket, slot);
+        room.park(ticket, slot, Seconds::ZERO);
     }
     for what in ["cheap", "cheaper"] {
         let cost = Seconds::new(0.1);
@@ -308,7 +308,7 @@ fn work_that_is_short_goes_first_and_nobody_waits_for_ever() {
 #[test]
 fn a_request_takes_little_memory() {
     let nodes = HeapArena::<Rank>::NODE_BYTES + HeapArena::<(Instant, u64)>::NODE_BYTES;
-    assert_eq!(size_of::<Option<Request<()>>>() + nodes, 112);
+    assert_eq!(size_of::<Option<Request<()>>>() + nodes, 120);
 }
 
 #[test]

@@ -47,6 +47,11 @@ impl PredictedLatency {
 }
 
 impl Assessment {
+    /// The time that the endpoint would spend on the request before its first token.
+    pub(crate) fn service(&self) -> Seconds {
+        self.first_token_in - self.wait
+    }
+
     /// What the time to first token of a request of `tokens` prompt tokens is predicted from.
     pub(super) const fn first_token(&self, tokens: u32) -> FirstToken {
         let hit = self.cached.tokens;
@@ -86,9 +91,11 @@ pub(super) fn assess<P: Profile>(
         .filter(|_| !matches!(query.work, Work::Encode))
         .map_or_else(AdapterCost::default, |key| AdapterCost::of(fleet, query, slot, key));
     let wait = slot.wait(now, external, fleet.mean_work.get());
+    let parked = query.parked_work.map_or(Seconds::ZERO, |work| work.of(slot.id.slot));
     let inputs = CostInputs {
-        // The residue counts as cost only: an engine that notices a disconnect does no work for it.
-        wait: wait + Seconds::from(slot.in_flight.residue(now)),
+        // Residue and parked work count as cost only. An engine that notices a disconnect does no
+        // work for the residue, and parked requests may yet go elsewhere.
+        wait: wait + Seconds::from(slot.in_flight.residue(now)) + parked,
         room: slot.wait_for_room(external, tokens, fleet.config.kv_limit),
         work,
         recompute: slot.prefill.per_token_of(tokens) * f64::from(miss),
@@ -98,7 +105,7 @@ pub(super) fn assess<P: Profile>(
         warm: fleet.prefixes.warm_tokens(slot.id.slot, now) as f64,
         kv_tokens: slot.in_flight.kv_tokens() as f64 + external.kv_tokens,
         capacity: f64::from(slot.kv_cache_tokens),
-        running: f64::from(slot.in_flight.running()) + external.running,
+        running: slot.in_flight.weighted_running() + external.running * fleet.answers.mean_weight(),
         adapter: adapter.priced,
         adapter_load: adapter.load,
         backoff_remaining: slot.health.backoff_remaining(now),

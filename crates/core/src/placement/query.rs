@@ -4,7 +4,7 @@ use super::lookup::Lookup;
 use super::refusal::Relaxation;
 use crate::endpoint::EndpointId;
 use crate::fleet::Fleet;
-use crate::flow::SessionAdmission;
+use crate::flow::{ParkedWork, SessionAdmission};
 use crate::request::Request;
 use crate::time::{Instant, Seconds};
 
@@ -20,6 +20,8 @@ pub(crate) struct Query<'a> {
     pub(crate) session_admission: Option<&'a SessionAdmission>,
     /// The request can wait, so a full endpoint is better than one that is backed off.
     pub(crate) can_wait: bool,
+    /// Work that is parked for endpoints, if the request is queued.
+    pub(crate) parked_work: Option<ParkedWork<'a>>,
     /// Which exclusions for health are waived.
     pub(crate) relaxation: Relaxation,
     /// What a scheduling profile needs besides.
@@ -78,6 +80,7 @@ impl<'a> Query<'a> {
             work: Work::Prompt,
             session_admission: None,
             can_wait: false,
+            parked_work: None,
             relaxation: Relaxation::None,
             cycle: CycleKeys { request: 0, session: None, peer: None },
         }

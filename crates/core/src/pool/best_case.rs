@@ -21,7 +21,7 @@ pub(crate) struct BestCase {
     /// Tokens of our requests in the KV cache.
     pub(crate) kv_tokens: f64,
     pub(crate) capacity: f64,
-    /// Running answers of this gateway.
+    /// Running answers of this gateway, each with its weight.
     pub(crate) running: f64,
     /// The cost of prefill as described, and the factor by which the endpoint is slower.
     pub(super) per_token: f64,
@@ -53,7 +53,7 @@ impl BestCase {
             least_wait: slot.in_flight.least_wait().get(),
             kv_tokens: slot.in_flight.kv_tokens() as f64,
             capacity: f64::from(slot.kv_cache_tokens),
-            running: f64::from(slot.in_flight.running()),
+            running: slot.in_flight.weighted_running(),
             per_token: slot.prefill.per_token.get(),
             per_pair: slot.prefill.per_pair.get(),
             slowdown: slot.speed.factor(),

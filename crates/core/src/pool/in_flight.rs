@@ -24,6 +24,8 @@ pub(crate) struct InFlightLoad {
     /// The time of the last first token.
     first_token_at: Option<Instant>,
     running: u32,
+    /// The sum of the running answers' weights.
+    running_weight: u64,
     prompt_tokens: u64,
     answer_tokens: u64,
     /// The endpoint counts as busy until then, because of requests that ended before their first
@@ -35,6 +37,20 @@ pub(crate) struct InFlightLoad {
 const LONGEST_RESIDUE: Duration = Duration::from_secs(10);
 /// The share of the time since the head's turn that counts as done; its true progress is unknown.
 const HEAD_CREDIT: f64 = 0.5;
+
+/// How much a delay of one answer counts, in thousandths of an answer of the reference length.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct AnswerWeight(u32);
+
+impl AnswerWeight {
+    /// The weight of an answer of the reference length.
+    pub(crate) const ONE: Self = Self(1_000);
+
+    /// A weight of this many answers of the reference length.
+    pub(crate) fn of(weight: f64) -> Self {
+        Self((weight * f64::from(Self::ONE.0)) as u32)
+    }
+}
 
 impl InFlightLoad {
     /// Records the dispatch of request number `order` with this predicted prefill.
@@ -60,12 +76,13 @@ impl InFlightLoad {
         }
     }
 
-    /// Records a first token; its request runs from now on.
-    pub(crate) fn first_token(&mut self, now: Instant) {
+    /// Records a first token; its request runs from now on, and counts with this weight.
+    pub(crate) fn first_token(&mut self, now: Instant, weight: AnswerWeight) {
         // The engine cannot have started on its next request before this time.
         self.head_since = now;
         self.first_token_at = Some(now);
         self.running += 1;
+        self.running_weight += u64::from(weight.0);
     }
 
     /// Records new tokens of an answer.
@@ -75,8 +92,9 @@ impl InFlightLoad {
 
     /// Ends a running request. It may have started on an endpoint that has left and whose id was
     /// given out again, so no total falls below zero here or in [`shrink`](Self::shrink).
-    pub(crate) fn finish_running(&mut self) {
+    pub(crate) fn finish_running(&mut self, weight: AnswerWeight) {
         self.running = self.running.saturating_sub(1);
+        self.running_weight = self.running_weight.saturating_sub(u64::from(weight.0));
     }
 
     /// Removes a prompt and its answer from the KV cache.
@@ -161,6 +179,11 @@ impl InFlightLoad {
         self.running
     }
 
+    /// The running answers, each with its weight.
+    pub(crate) fn weighted_running(&self) -> f64 {
+        self.running_weight as f64 / f64::from(AnswerWeight::ONE.0)
+    }
+
     /// Number of all requests.
     pub(crate) fn requests(&self) -> u32 {
         self.pending().saturating_add(self.running)
@@ -213,17 +236,18 @@ mod tests {
         assert_eq!(in_flight.expected_wait(at(1_000)), Seconds::new(2.0));
         assert_eq!(in_flight.expected_wait(at(60_000)), Seconds::new(1.0));
         in_flight.finish_prefill(at(60_000), 1);
-        in_flight.first_token(at(60_000));
+        in_flight.first_token(at(60_000), AnswerWeight::ONE);
         assert_eq!(in_flight.wait(at(60_000)), Seconds::new(1.0));
         in_flight.reserve(at(60_000), 3, Duration::from_secs(4), 100);
         in_flight.finish_prefill(at(61_000), 2);
         assert_eq!(in_flight.wait(at(61_000)), Seconds::new(4.0), "the new head has only begun");
     }
+
     #[test]
     fn a_release_without_its_reservation_leaves_no_total_below_zero() {
         let mut in_flight = InFlightLoad::default();
         in_flight.reserve(Instant::ORIGIN, 1, Duration::from_secs(1), 100);
-        in_flight.finish_running();
+        in_flight.finish_running(AnswerWeight::ONE);
         in_flight.shrink(101, u64::MAX);
         in_flight.finish_prefill(Instant::ORIGIN, 2);
         assert_eq!((in_flight.pending(), in_flight.running(), in_flight.kv_tokens()), (1, 0, 0));

@@ -33,6 +33,7 @@ pub(crate) use evictions::Shortfall;
 pub(crate) use external_load::{ExternalLoad, PoolReports};
 pub use health::{BackoffCause, HealthState};
 pub(crate) use health::{BackoffPeriods, Outcome, OutcomeContext};
+pub(crate) use in_flight::AnswerWeight;
 pub(crate) use profile_marks::ProfileMarks;
 pub(crate) use slot::Slot;
 
@@ -92,6 +93,7 @@ pub(crate) struct Reservation {
     prompt_tokens: u64,
     answer_tokens: u64,
     adapter: Option<u64>,
+    answer_weight: AnswerWeight,
     /// Tokens that count as in flight until the first token.
     uncached_tokens: u32,
     /// Whether it loads the adapter.
@@ -111,6 +113,8 @@ pub(crate) struct Claim<'a> {
     pub(crate) adapter: Option<(u64, &'a str)>,
     /// Slots that the adapter takes.
     pub(crate) adapter_slots: usize,
+    /// How much a delay of its answer counts.
+    pub(crate) answer_weight: AnswerWeight,
 }
 
 impl Pool {
@@ -419,6 +423,7 @@ impl Pool {
             prompt_tokens: u64::from(claim.tokens),
             answer_tokens: 0,
             adapter: claim.adapter.map(|(key, _)| key),
+            answer_weight: claim.answer_weight,
             loads,
             uncached_tokens: claim.uncached_tokens,
         })
@@ -437,7 +442,7 @@ impl Pool {
         }
         if let Ok(slot) = self.get_mut(reservation.endpoint) {
             slot.in_flight.finish_prefill(now, reservation.order);
-            slot.in_flight.first_token(now);
+            slot.in_flight.first_token(now, reservation.answer_weight);
             if let Some(view) = &mut slot.engine_view {
                 view.started(reservation.order, reservation.uncached_tokens);
             }
@@ -469,7 +474,7 @@ impl Pool {
     pub(crate) fn release(&mut self, now: Instant, reservation: Reservation, served: bool) {
         let Ok(slot) = self.get_mut(reservation.endpoint) else { return };
         if reservation.started {
-            slot.in_flight.finish_running();
+            slot.in_flight.finish_running(reservation.answer_weight);
         } else {
             slot.in_flight.finish_prefill(now, reservation.order);
             slot.loading = slot.loading.saturating_sub(u32::from(reservation.loads));

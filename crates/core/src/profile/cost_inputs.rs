@@ -25,7 +25,7 @@ pub(crate) struct CostInputs {
     pub(crate) kv_tokens: f64,
     /// Tokens that fit into the cache.
     pub(crate) capacity: f64,
-    /// Running answers.
+    /// Running answers, weighted by the shortness of their model's answers.
     pub(crate) running: f64,
     /// Time to load the adapter, and to load back the one that it displaces.
     pub(crate) adapter: Seconds,
@@ -48,6 +48,6 @@ pub(crate) struct LeastInputs {
     pub(crate) kv_tokens: f64,
     /// Tokens that fit into the KV cache: the largest of the group.
     pub(crate) capacity: f64,
-    /// Running answers.
+    /// Running answers, weighted.
     pub(crate) running: f64,
 }

@@ -9,12 +9,12 @@ use crate::time::Seconds;
 
 /// Prices the terms as [`PredictedCost`](super::PredictedCost) does, and combines them by `cost`.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct CustomCost<'a, F> {
-    pub(crate) prices: &'a CostPrices,
+pub(crate) struct CustomCost<F> {
+    pub(crate) prices: CostPrices,
     pub(crate) cost: F,
 }
 
-impl<F: Fn(EndpointId, &CostTerms) -> Seconds> Profile for CustomCost<'_, F> {
+impl<F: Fn(EndpointId, &CostTerms) -> Seconds> Profile for CustomCost<F> {
     type Bound = NoBound;
 
     fn terms(&self, inputs: &CostInputs) -> CostTerms {

@@ -8,11 +8,14 @@
 //! kv_admission_wait  M / V                   wait for KV cache: missing tokens over drain rate
 //! prefill            2 · w                   the request's own prefill, priced for the fleet
 //! cache_eviction     4 · H · φ · recompute   recomputation of other sessions' evicted blocks
-//! kv                 4 s · (K + in) / cap    slower decoding, and waits, in a full cache
+//! kv                 4 s · m · (K + in) / cap   slower decoding, and waits, in a full cache
 //! decode             0.03 · B · min(w, 2 s)  delay of each running answer during prefill and load
 //! adapter            2 · L                   loading the adapter, reloading the displaced one
 //! failure_backoff    R                       time until the backoff after failures ends
 //! ```
+//!
+//! Where a model's answers have far fewer or more than 343 tokens, `B` weights them by the inverse
+//! of their length, and `m` is below 1 if they are short: see `cost::AnswerLengths`.
 //!
 //! All terms have one unit, so the factors are prices that need no tuning per workload. Each is
 //! documented at its field in [`CostPrices`].
@@ -26,9 +29,9 @@ use crate::time::Seconds;
 
 /// The default profile, at these prices.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct PredictedCost<'a>(pub(crate) &'a CostPrices);
+pub(crate) struct PredictedCost(pub(crate) CostPrices);
 
-impl Profile for PredictedCost<'_> {
+impl Profile for PredictedCost {
     type Bound = CostPrices;
 
     #[inline]
@@ -43,7 +46,7 @@ impl Profile for PredictedCost<'_> {
 
     #[inline]
     fn bound(&self) -> Option<&CostPrices> {
-        Some(self.0)
+        Some(&self.0)
     }
 }
 

@@ -27,8 +27,13 @@ pub struct CostPrices {
     /// it; below 1.
     pub cache_eviction_onset: f64,
     /// Price of the whole KV cache; a request pays for the share in use, its own tokens included.
+    /// If its model answers in fewer than 171 tokens on average, it pays in proportion to that
+    /// length.
     pub kv: Seconds,
-    /// Price of delaying one running answer by a second.
+    /// Price of delaying one running answer of the usual length, 171 to 686 tokens, by a second.
+    /// Where a model's answers have `n` tokens on average, fewer than 86 or more than 1,372, the
+    /// price is `343 / n` times this one, from 0.1 to 20 times. Between these lengths it follows
+    /// lines. A second is `1 / n` seconds per token of an answer of `n` tokens.
     pub decode: f64,
     /// Longest prefill that the decode term counts. Without a cap, long prompts would prefer long
     /// queues to running answers.

@@ -60,6 +60,7 @@ impl Queueing {
         let query = Query {
             session_admission,
             can_wait: true,
+            parked_work: self.waiting.parked_work(ticket),
             cycle: CycleKeys { request: queued.id.0, session: queued.session, peer: None },
             ..Query::immediate(fleet.now, &request, lookup)
         };
@@ -69,7 +70,7 @@ impl Queueing {
                 cycle.place(fleet, query, |slot| capacity::has_room(fleet, slot))
             }),
             None => plan(fleet, query, &mut |query| {
-                placement::place(fleet, query, &fleet.profile(), frontier)
+                placement::place(fleet, query, &fleet.profile(query.lookup.model), frontier)
             }),
         };
         let query = Query { relaxation: plan.answer.relaxation, ..query };
@@ -77,7 +78,8 @@ impl Queueing {
             pass_over_full(fleet, query, &mut plan.answer.ranking, frontier);
         }
         let Placement { ranking, refusal, .. } = &plan.answer;
-        let Some(best) = ranking.split().map(|((id, _), _)| *id) else {
+        let chosen = ranking.split().map(|((id, best), _)| (*id, best.service()));
+        let Some((best, work)) = chosen else {
             let reason = refusal.rejected().reason;
             if let Some(admission) = self.session_admission.as_mut().filter(|_| starts) {
                 admission.record_limited();
@@ -98,7 +100,7 @@ impl Queueing {
             fleet.pool.get(*id).is_ok_and(|slot| !capacity::has_room(fleet, slot))
         };
         if let Some(leg) = plan.legs().find(full) {
-            return Attempt::ParkFor(leg.slot);
+            return Attempt::ParkFor(leg.slot, Seconds::ZERO);
         }
         if let Some(adapter) = self.awaits_load(fleet, query, best) {
             return Attempt::ParkForLoad(adapter, best.slot);
@@ -110,7 +112,7 @@ impl Queueing {
                 if !capacity::has_room(fleet, slot)
                     && (plan.prefill.is_some() || ranking.chosen.is_some()) =>
             {
-                Attempt::ParkFor(best.slot)
+                Attempt::ParkFor(best.slot, work)
             }
             Ok(slot) if !capacity::has_room(fleet, slot) => {
                 let (free, holding_out_since) =
@@ -122,7 +124,7 @@ impl Queueing {
                 if let Some(queued) = self.waiting.get_mut(ticket) {
                     queued.holding_out_since = holding_out_since;
                 }
-                Attempt::ParkFor(best.slot)
+                Attempt::ParkFor(best.slot, work)
             }
             Ok(_) => Attempt::Dispatch(plan, best),
             Err(_) => Attempt::ParkForAny(class),
@@ -188,7 +190,14 @@ fn search_answer(
     let role = answer_role(fleet, query.request);
     let request = Request { role, ..query.request.clone() };
     let query = Query { request: &request, ..query };
-    placement::search(fleet, query, &fleet.profile(), frontier, &mut kept, filter);
+    placement::search(
+        fleet,
+        query,
+        &fleet.profile(query.lookup.model),
+        frontier,
+        &mut kept,
+        filter,
+    );
     kept
 }
 
@@ -222,7 +231,8 @@ fn eligibility_class(fleet: &Fleet, request: &Request<'_>, home: Option<Endpoint
 #[expect(clippy::large_enum_variant, reason = "each lives for one call; a box would allocate")]
 pub(super) enum Attempt {
     Dispatch(Plan, EndpointId),
-    ParkFor(u32),
+    /// For the endpoint in this slot, where the request has this much work.
+    ParkFor(u32, Seconds),
     /// Any change of the pool may help requests of this class.
     ParkForAny(u32),
     /// The adapter with this key has to be loaded, in this slot.

@@ -12,6 +12,7 @@ use crate::fleet::Fleet;
 use crate::flow::Ticket;
 use crate::placement::Query;
 use crate::pool::Slot;
+use crate::time::Seconds;
 
 impl Queueing {
     /// The adapter, if the request has to wait until that is loaded.
@@ -34,7 +35,7 @@ impl Queueing {
         if let Some(queued) = self.waiting.get_mut(ticket) {
             self.loads.insert(queued, adapter);
         }
-        self.waiting.park(ticket, place(adapter));
+        self.waiting.park(ticket, place(adapter), Seconds::ZERO);
     }
 
     /// Records that a request waits for something else than a load.

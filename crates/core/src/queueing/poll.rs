@@ -12,7 +12,7 @@ use crate::flow::{self, SessionId};
 use crate::placement::Workspace;
 use crate::plan::Plan;
 use crate::prefix::BlockHash;
-use crate::time::Instant;
+use crate::time::{Instant, Seconds};
 
 /// What the scheduler carries out next.
 #[derive(Debug)]
@@ -75,14 +75,14 @@ impl Queueing {
                         }));
                     }
                 }
-                Attempt::ParkFor(slot) => {
+                Attempt::ParkFor(slot, work) => {
                     self.leave_loads(ticket);
-                    self.waiting.park(ticket, slot);
+                    self.waiting.park(ticket, slot, work);
                     self.wake_later(fleet, slot);
                 }
                 Attempt::ParkForAny(class) => {
                     self.leave_loads(ticket);
-                    self.waiting.park(ticket, class);
+                    self.waiting.park(ticket, class, Seconds::ZERO);
                     self.classes.insert(class);
                 }
                 Attempt::ParkForLoad(adapter, slot) => {

@@ -13,7 +13,7 @@ use crate::placement::{
     Assessment, CachedPrefix, Form, Lookup, PredictedLatency, Span, Work, described_work,
 };
 use crate::plan::Plan;
-use crate::pool::{Claim, Slot};
+use crate::pool::{AnswerWeight, Claim, Slot};
 use crate::prefix::{BlockHash, BlockUse};
 use crate::request::{CacheUse, RequestId};
 use crate::time::{Instant, Seconds};
@@ -139,7 +139,9 @@ impl Scheduler {
         let evidence = self.evidence(slot, &prompt.chain, cached);
         let adapter = prompt.adapter.as_ref().map(|(key, name)| (*key, &**name));
         let uncached_tokens = if computes_prompt { tokens.saturating_sub(hit) } else { 0 };
-        let claim = Claim { work, tokens, uncached_tokens, adapter, adapter_slots: traits.slots };
+        let answer_weight = AnswerWeight::of(self.fleet.answers.weight(prompt.model));
+        let adapter_slots = traits.slots;
+        let claim = Claim { work, tokens, uncached_tokens, adapter, adapter_slots, answer_weight };
         let predicted = slot.in_flight.wait(now) + Seconds::from(work);
         let (output, backoff_periods) =
             (self.fleet.mean_output.get(), self.fleet.backoff_periods());
@@ -200,10 +202,10 @@ fn placed_prompt(
     }
     let layout = Some(slot.layout).filter(|_| lookup.form != Form::Blocks);
     let text = match lookup.form {
-        Form::Text { flow, bytes } => Some(TextPrompt { model: lookup.model, flow, bytes }),
+        Form::Text { flow, bytes } => Some(TextPrompt { flow, bytes }),
         Form::Tokens | Form::Blocks => None,
     };
     let adapter = lookup.adapter.zip(adapter).map(|(key, name)| (key, name.into()));
-    let (tokens, cache_use) = (lookup.tokens, lookup.cache_use);
-    PlacedPrompt { chain, span, tokens, cache_use, layout, text, adapter }
+    let Lookup { model, tokens, cache_use, .. } = *lookup;
+    PlacedPrompt { chain, span, model, tokens, cache_use, layout, text, adapter }
 }

@@ -221,7 +221,7 @@ impl Scheduler {
         query: Query<'_>,
         frontier: &mut SearchFrontier,
     ) -> (Placement, WeighedStage) {
-        let (fleet, profile) = (&self.fleet, self.fleet.profile());
+        let (fleet, profile) = (&self.fleet, self.fleet.profile(query.lookup.model));
         let (mut placement, preview) = match &self.workspace.cycle {
             Some(cycle) => {
                 let (placement, preview) = cycle.preview(fleet, query);

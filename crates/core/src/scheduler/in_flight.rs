@@ -120,6 +120,8 @@ pub(super) struct PlacedPrompt {
     pub(super) chain: Vec<BlockHash>,
     /// The length.
     pub(super) span: Span,
+    /// The model's key.
+    pub(super) model: u64,
     /// Tokens of all prompts of the batch.
     pub(super) tokens: u32,
     /// How the engine uses its cache for the request.
@@ -135,8 +137,6 @@ pub(super) struct PlacedPrompt {
 /// A text prompt, from whose token count the bytes per token are learned.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TextPrompt {
-    /// The model's key.
-    pub(super) model: u64,
     /// The flow's key.
     pub(super) flow: u64,
     /// The length in bytes.
@@ -149,6 +149,7 @@ impl PlacedPrompt {
         Self {
             chain: Vec::new(),
             span: Span::of_tokens(0, NonZeroU32::MIN),
+            model: 0,
             tokens: 0,
             cache_use: CacheUse::Unread,
             layout: None,

@@ -54,7 +54,7 @@ impl Scheduler {
     pub fn pick(&mut self, now: Instant, request: &Request<'_>) -> Result<Dispatch, Rejected> {
         self.choose(now, request, |fleet, query, frontier, cycle| match cycle {
             Some(cycle) => cycle.place(fleet, query, |_| true),
-            None => place(fleet, query, &fleet.profile(), frontier),
+            None => place(fleet, query, &fleet.profile(query.lookup.model), frontier),
         })
     }
 
@@ -93,7 +93,7 @@ impl Scheduler {
         cost: impl Fn(EndpointId, &CostTerms) -> Seconds,
     ) -> Result<Dispatch, Rejected> {
         self.choose(now, request, |fleet, query, frontier, _| {
-            let profile = CustomCost { prices: &fleet.config.prices, cost: &cost };
+            let profile = CustomCost { prices: fleet.prices(query.lookup.model), cost: &cost };
             place(fleet, query, &profile, frontier)
         })
     }

@@ -162,6 +162,7 @@ impl Scheduler {
         }
         if let Some(tokens) = usage.completion_tokens {
             self.fleet.mean_output.observe(f64::from(tokens));
+            self.fleet.answers.observe(request.prompt.model, tokens);
         }
         self.learn_prompt(request, usage);
     }
@@ -199,7 +200,8 @@ impl Scheduler {
     /// Learns from what the engine reported about a prompt.
     pub(super) fn learn_prompt(&mut self, request: &InFlight, usage: Usage) {
         if let (Some(text), Some(tokens)) = (request.prompt.text, usage.prompt_tokens) {
-            self.fleet.bytes_per_token.observe(text.model, text.flow, text.bytes, tokens);
+            let model = request.prompt.model;
+            self.fleet.bytes_per_token.observe(model, text.flow, text.bytes, tokens);
         }
         if let Some(cached) = request.cached_as_predicted(usage) {
             self.counters.report_cached(request.hit, cached);

@@ -1508,12 +1508,12 @@ export interface ScorerScore {
 export interface SessionAdmissionConfig {
   /**
    * Initial share of an endpoint's KV cache for the contexts of its active sessions; learned
-   * from then on. Default: 0.85.
+   * from then on. Default: 0.8.
    */
   share?: number
   /** The share never becomes smaller. Default: 0.6. */
   shareMin?: number
-  /** The share never becomes larger. Default: 0.95. */
+  /** The share never becomes larger. Default: 0.85. */
   shareMax?: number
   /**
    * Initial milliseconds that a session without requests in flight stays active; learned from

@@ -169,7 +169,7 @@ test('the configuration of flow control goes in and comes out', () => {
   const more = { saturation: concurrency, usageLimit: { type: 'soft-reflective' } };
   const got = new Scheduler({ flow: { ...more, sessionAdmission: {} } }).config.flow;
   assert.deepEqual([got.saturation, got.usageLimit], [more.saturation, more.usageLimit]);
-  assert.equal(got.sessionAdmission.share, 0.85);
+  assert.equal(got.sessionAdmission.share, 0.8);
 });
 
 test('mistakes in it are named as they are written', () => {

@@ -10,7 +10,7 @@ use core::time::Duration;
 ///
 /// ```
 /// let config = slotwise::SessionAdmissionConfig::default();
-/// assert!((config.share - 0.85).abs() < 1e-9);
+/// assert!((config.share - 0.8).abs() < 1e-9);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(
@@ -26,7 +26,8 @@ pub struct SessionAdmissionConfig {
     pub share: f64,
     /// Lower limit of the share.
     pub share_min: f64,
-    /// Upper limit of the share.
+    /// Upper limit of the share. Above it, sessions in overload evicted each other before the
+    /// answers that reveal it came back.
     pub share_max: f64,
     /// Initial time for which a session stays active with nothing in flight; later it is learned
     /// from return times.
@@ -46,9 +47,9 @@ pub struct SessionAdmissionConfig {
 impl Default for SessionAdmissionConfig {
     fn default() -> Self {
         Self {
-            share: 0.85,
+            share: 0.8,
             share_min: 0.6,
-            share_max: 0.95,
+            share_max: 0.85,
             idle_time: Duration::from_secs(30),
             idle_time_min: Duration::from_secs(5),
             idle_time_max: Duration::from_secs(900),

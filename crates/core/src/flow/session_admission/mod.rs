@@ -8,7 +8,7 @@
 //! ```text
 //! S_i    tokens of the contexts of active sessions that endpoint i served last
 //! active requests in flight, or idle for less than T = 1.5 · p95 of return times
-//! start  where  S_i + context ≤ share · capacity_i  or  S_i = 0;  share is 0.85 and learned
+//! start  where  S_i + context ≤ share · capacity_i  or  S_i = 0;  share is 0.8 and learned
 //! ```
 //!
 //! Returning sessions are always admitted, so contexts may outgrow the share; only the next new
@@ -366,8 +366,8 @@ mod tests {
         let mut guard = guard();
         assert!(guard.may_start(0, CAPACITY, CAPACITY), "alone, it may be as large as it likes");
         guard.begin(at(0), named(1), 0, 50_000);
-        assert!(guard.may_start(0, 35_000, CAPACITY));
-        assert!(!guard.may_start(0, 35_001, CAPACITY));
+        assert!(guard.may_start(0, 30_000, CAPACITY));
+        assert!(!guard.may_start(0, 30_001, CAPACITY));
         assert!(guard.may_start(1, CAPACITY, CAPACITY));
     }
 
@@ -429,14 +429,14 @@ mod tests {
     fn losses_make_room_and_waiting_asks_for_it() {
         let mut guard = guard();
         guard.begin(at(0), named(1), 0, 50_000);
-        assert!(guard.may_start(0, 35_000, CAPACITY));
+        assert!(guard.may_start(0, 30_000, CAPACITY));
         guard.observe(2_000_000, 1_000_000);
-        assert!(!guard.may_start(0, 35_000, CAPACITY));
+        assert!(!guard.may_start(0, 30_000, CAPACITY));
         for _ in 0..5 {
             guard.record_limited();
             guard.observe(2_000_000, 2_000_000);
         }
-        assert!(guard.may_start(0, 35_000, CAPACITY));
+        assert!(guard.may_start(0, 30_000, CAPACITY));
     }
 
     #[test]

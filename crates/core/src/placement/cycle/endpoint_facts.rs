@@ -263,7 +263,8 @@ pub(super) fn topology(endpoint: &Endpoint) -> Topology {
 /// of the two is zero.
 fn predict(fleet: &Fleet, query: Query<'_>, slot: &Slot) -> Prediction {
     let (now, lookup, request) = (query.now, query.lookup, query.request);
-    let assessment = assess(fleet, query, slot, lookup.cached(slot), &fleet.profile());
+    let assessment =
+        assess(fleet, query, slot, lookup.cached(slot), &fleet.profile(query.lookup.model));
     let latency = PredictedLatency::of(fleet, now, query.work, lookup.tokens, slot, &assessment);
     let milliseconds = |seconds: Seconds| seconds.get() * 1e3;
     let level = |slo: Option<Duration>| milliseconds(Seconds::from(slo.unwrap_or_default()));

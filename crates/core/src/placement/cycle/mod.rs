@@ -168,7 +168,8 @@ impl CycleState {
         let mut refusal = Refusal::default();
         while self.buffers.kept.is_empty() {
             let mut none = Ranking::new(1);
-            refusal = weigh_all(fleet, query, &fleet.profile(), &mut none, |_, _| {});
+            refusal =
+                weigh_all(fleet, query, &fleet.profile(query.lookup.model), &mut none, |_, _| {});
             let Some(next) = next_relaxation(&query, &refusal) else {
                 return Placement { ranking: none, refusal, relaxation: query.relaxation };
             };
@@ -262,7 +263,7 @@ impl CycleState {
             others[..further].iter().filter_map(|it| id(it.place())).collect();
         let slot = fleet.pool.at(best.place() as u32)?;
         let cached = query.lookup.cached(slot);
-        let assessment = assess(fleet, query, slot, cached, &fleet.profile());
+        let assessment = assess(fleet, query, slot, cached, &fleet.profile(query.lookup.model));
         let choice = ProfileChoice { score: best.score(), alternatives };
         Some(Ranking::of_profile(slot.id, assessment, choice))
     }
@@ -274,7 +275,7 @@ fn is_eligible(fleet: &Fleet, query: Query<'_>, place: usize) -> bool {
     let Some(slot) = fleet.pool.at(place as u32) else { return false };
     let ttft = || {
         let cached = query.lookup.cached(slot);
-        let assessment = assess(fleet, query, slot, cached, &fleet.profile());
+        let assessment = assess(fleet, query, slot, cached, &fleet.profile(query.lookup.model));
         let first_token = assessment.first_token(query.lookup.tokens);
         first_token.earliest(fleet, query.now, query.work, slot)
     };
