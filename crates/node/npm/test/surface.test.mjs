@@ -190,6 +190,6 @@ test('the addon is small', (context) => {
   if (addon.length > 8 * 2 ** 20) {
     return context.skip('built for debugging');
   }
-  assert.ok(addon.length <= 5 * 2 ** 20, `${addon.length} bytes`);
+  assert.ok(addon.length <= 4 * 2 ** 20, `${addon.length} bytes`);
   return undefined;
 });
