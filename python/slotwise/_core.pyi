@@ -557,6 +557,20 @@ class Scheduler:
         Raises ``WireError`` for a malformed body, and ``ValueError`` for an unknown path; then
         nothing is reserved.
         """
+    def pick_mirror(
+        self,
+        prompt: str | Buffer | Blocks | Sequence[int] | None = None,
+        *,
+        limit: float = 0.5,
+        **options: Any,
+    ) -> Dispatch | None:
+        """Dispatches a copy of a request that another pool serves, or returns ``None``.
+
+        A copy takes room only while no request is queued here and the pool's saturation is below
+        ``limit``: 1 is a full pool, and 0.5 leaves half of it to requests of its own. A copy has
+        the lowest priority, never waits, and charges no flow. Its end is reported as that of any
+        request. The other keywords are those of ``pick``.
+        """
     def submit(
         self,
         prompt: str | Buffer | Blocks | Sequence[int] | None = None,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from conftest import GATEWAY_TESTS
-from slotwise import clusters, gates, routing
+from slotwise import clusters, gates, health_checks, routing
 from slotwise.machine import Machine
 
 FILES = sorted((GATEWAY_TESTS / "machines").glob("*.json"))
@@ -34,7 +34,7 @@ def test_every_call_has_the_expected_answer(name: str, case: Any) -> None:
 
 
 def test_the_examples_of_the_documentation_hold() -> None:
-    for module in (clusters, gates, routing):
+    for module in (clusters, gates, health_checks, routing):
         assert doctest.testmod(module).failed == 0
 
 
@@ -88,6 +88,24 @@ def test_a_check_of_a_stream_is_typed() -> None:
     check.finish(now=0.0)
     assert check.fail(0, now=0.0) and check.refused is not None
     assert (check.refused.http_status, check.failures) == (503, 1)
+
+
+def test_health_checks_are_typed() -> None:
+    checks = health_checks.HealthChecks({"interval": 5, "timeout": 1}, seed=7)
+    assert checks.next_timeout() is None
+    checks.watch(4, now=0.0)
+    assert checks.poll(now=0.0) is None
+    probe = checks.poll(now=5.0)
+    assert probe == health_checks.Probe(4, 1, 6.0)
+    assert isinstance(probe, health_checks.Probe)
+    checks.handle_result(probe, passed=False)
+    assert checks.poll(now=10.0) == health_checks.Probe(4, 2, 11.0)
+    assert checks.poll(now=11.0) == health_checks.Report(4, False)
+    checks.handle_failure(4)
+    checks.unwatch(4)
+    assert checks.next_timeout() is None
+    with pytest.raises(ValueError, match="timeout"):
+        health_checks.HealthChecks({"interval": 1, "timeout": 2})
 
 
 def test_a_choice_of_a_cluster_is_typed() -> None:

@@ -5,6 +5,9 @@ use slotwise::{Dispatch, Instant, Priority, Request};
 use crate::gateway::Gateway;
 
 impl Gateway {
+    /// The priority of copies: the lowest.
+    pub const MIRROR_PRIORITY: Priority = Priority(i32::MIN);
+
     /// Dispatches a copy of a request that another pool serves, or drops it.
     ///
     /// A copy takes room only while no request is queued here and the pool's saturation is below
@@ -36,10 +39,18 @@ impl Gateway {
         request: &Request<'_>,
         limit: f64,
     ) -> Option<Dispatch> {
+        let copy = request.clone().priority(Self::MIRROR_PRIORITY).flow("");
+        self.has_room_for_mirror(limit)
+            .then(|| self.scheduler_mut().pick(now, &copy).ok())
+            .flatten()
+    }
+
+    /// Whether a copy takes room now: no request is queued, and the saturation is below `limit`.
+    /// For hosts of other languages, which pick the copy themselves with
+    /// [`MIRROR_PRIORITY`](Self::MIRROR_PRIORITY) and no flow. Computes in **O(endpoints)**.
+    pub fn has_room_for_mirror(&self, limit: f64) -> bool {
         let stats = self.scheduler().stats();
         // A limit that is no number admits none.
-        let has_room = stats.queued == 0 && stats.pool.saturation < limit;
-        let copy = request.clone().priority(Priority(i32::MIN)).flow("");
-        has_room.then(|| self.scheduler_mut().pick(now, &copy).ok()).flatten()
+        stats.queued == 0 && stats.pool.saturation < limit
     }
 }

@@ -184,6 +184,27 @@ export class Scheduler extends Endpoints {
   }
 
   /**
+   * Dispatches a copy of a request that another pool serves, or returns undefined.
+   *
+   * A copy takes room only while no request is queued here and the pool's saturation is below
+   * `limit`: 1 is a full pool, and 0.5 leaves half of it to requests of its own. A copy has the
+   * lowest priority, never waits, and charges no flow. Its end is reported as that of any request.
+   */
+  pickMirror(
+    prompt: Prompt | HttpRequest,
+    options: PickOptions = {},
+    { limit = 0.5 }: { readonly limit?: number | undefined } = {},
+  ): Dispatch | undefined {
+    checkPick(options);
+    const most = number('limit', limit);
+    if (!guarded(() => this.native.hasRoomForMirror(most))) {
+      return undefined;
+    }
+    const decision = this.pick(prompt, { ...options, priority: LOWEST_PRIORITY, flow: '' });
+    return decision.kind === 'dispatch' ? decision : undefined;
+  }
+
+  /**
    * Queues a request and returns its id, or returns why it is rejected at once. `pollDecision`
    * returns the outcome, and `cancel` withdraws a queued request. The cost function is not called.
    */
@@ -520,3 +541,6 @@ function randomSeed(): number {
   const [high = 0, low = 0] = crypto.getRandomValues(new Uint32Array(2));
   return (high % 2 ** 21) * 2 ** 32 + low;
 }
+
+/** The priority of copies. */
+const LOWEST_PRIORITY = -(2 ** 31);

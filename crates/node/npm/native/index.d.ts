@@ -261,6 +261,8 @@ export declare class NativeScheduler {
   unwatchDrained(endpointId: number): void
   /** The next watched endpoint that has no request in flight, or has left the pool. */
   pollDrained(): number | null
+  /** Whether there is room for copies of other pools' requests. */
+  hasRoomForMirror(limit: number): boolean
   /** The configuration, with the defaults. */
   get config(): Config
   /** The description of an endpoint. */

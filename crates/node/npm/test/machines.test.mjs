@@ -6,6 +6,7 @@ import { createRequire } from 'node:module';
 import { test } from 'node:test';
 import { Clusters, NoClusterError } from 'slotwise/clusters';
 import { Gates, RefusedError, SafetyCheck } from 'slotwise/gates';
+import { HealthChecks } from 'slotwise/health_checks';
 import { NoRouteError, Routing } from 'slotwise/routing';
 
 const { Machine } = createRequire(import.meta.url)('../dist/machine.js');
@@ -81,6 +82,22 @@ test('a check of a stream is typed', () => {
   assert.equal(check.pollOutput(), null);
   check.finish(2);
   assert.deepEqual([Buffer.from(check.pollOutput()), check.ended, check.refused], [event, true, null]);
+});
+
+test('health checks are typed', () => {
+  const checks = new HealthChecks({ interval: 5, timeout: 1 }, { seed: 7 });
+  assert.equal(checks.nextTimeout, null);
+  checks.watch(4, 0);
+  assert.equal(checks.poll(0), null);
+  const probe = checks.poll(5_000);
+  assert.deepEqual(probe, { kind: 'probe', endpointId: 4, number: 1, deadline: 6_000 });
+  checks.handleResult(probe, false);
+  assert.equal(checks.poll(10_000).number, 2);
+  assert.deepEqual(checks.poll(11_000), { kind: 'report', endpointId: 4, passed: false });
+  checks.handleFailure(4);
+  checks.unwatch(4);
+  assert.equal(checks.nextTimeout, null);
+  assert.throws(() => new HealthChecks({ interval: 1, timeout: 2 }), /timeout/);
 });
 
 test('a choice of a cluster is typed', () => {

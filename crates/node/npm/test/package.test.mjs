@@ -54,10 +54,10 @@ test('the package holds what is needed and nothing else', () => {
   const [main, platform] = tarballs;
   assert.deepEqual([main.name, main.version], [name, version]);
   const paths = main.files.map(({ path }) => path);
-  for (const path of ['package.json', 'README.md', 'index.mjs', 'index.d.mts', 'wire.mjs', 'wire.d.mts', 'dist/wire.js', 'dist/wire.d.ts', 'policy.mjs', 'policy.d.mts', 'dist/policy.js', 'dist/policy.d.ts', 'routing.mjs', 'routing.d.mts', 'dist/routing.js', 'dist/routing.d.ts', 'clusters.mjs', 'clusters.d.mts', 'dist/clusters.js', 'dist/clusters.d.ts', 'configuration.mjs', 'configuration.d.mts', 'dist/configuration.js', 'gates.mjs', 'gates.d.mts', 'dist/gates.js', 'dist/gates.d.ts', 'ingress.mjs', 'ingress.d.mts', 'dist/ingress.js', 'dist/ingress.d.ts', 'dist/configuration.d.ts', 'native/index.js', 'native/index.d.ts', 'dist/index.js', 'dist/index.d.ts']) {
+  for (const path of ['package.json', 'README.md', 'index.mjs', 'index.d.mts', 'wire.mjs', 'wire.d.mts', 'dist/wire.js', 'dist/wire.d.ts', 'policy.mjs', 'policy.d.mts', 'dist/policy.js', 'dist/policy.d.ts', 'routing.mjs', 'routing.d.mts', 'dist/routing.js', 'dist/routing.d.ts', 'clusters.mjs', 'clusters.d.mts', 'dist/clusters.js', 'dist/clusters.d.ts', 'configuration.mjs', 'configuration.d.mts', 'dist/configuration.js', 'gates.mjs', 'gates.d.mts', 'dist/gates.js', 'dist/gates.d.ts', 'ingress.mjs', 'ingress.d.mts', 'health_checks.mjs', 'health_checks.d.mts', 'dist/health_checks.js', 'dist/health_checks.d.ts', 'dist/ingress.js', 'dist/ingress.d.ts', 'dist/configuration.d.ts', 'native/index.js', 'native/index.d.ts', 'dist/index.js', 'dist/index.d.ts']) {
     assert.ok(paths.includes(path), `${path} is missing`);
   }
-  assert.deepEqual(paths.filter((path) => !/^(dist\/\w+\.(js|d\.ts)|native\/index\.(js|d\.ts)|(index|wire|policy|routing|clusters|configuration|gates|ingress)\.mjs|(index|wire|policy|routing|clusters|configuration|gates|ingress)\.d\.mts|package\.json|README\.md|LICENSE|THIRD_PARTY_NOTICES)$/.test(path)), []);
+  assert.deepEqual(paths.filter((path) => !/^(dist\/\w+\.(js|d\.ts)|native\/index\.(js|d\.ts)|(index|wire|policy|routing|clusters|configuration|gates|ingress|health_checks)\.mjs|(index|wire|policy|routing|clusters|configuration|gates|ingress|health_checks)\.d\.mts|package\.json|README\.md|LICENSE|THIRD_PARTY_NOTICES)$/.test(path)), []);
   assert.ok(files.includes('LICENSE') && paths.includes('THIRD_PARTY_NOTICES'));
   assert.equal(platform.files.filter(({ path }) => path.endsWith('.node')).length, 1);
 });

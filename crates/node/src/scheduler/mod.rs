@@ -138,6 +138,12 @@ impl NativeScheduler {
 
     // Queries.
 
+    /// Whether there is room for copies of other pools' requests.
+    #[napi]
+    pub fn has_room_for_mirror(&self, limit: f64) -> Result<bool> {
+        self.with(|state| Ok(state.gateway.has_room_for_mirror(limit)))
+    }
+
     /// The configuration, with the defaults.
     #[napi(getter)]
     pub fn config(&self) -> Result<Config> {

@@ -4,6 +4,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use slotwise::{AnswerId, Decision, Instant, Request, RequestId, Usage};
+use slotwise_gateway::Gateway;
 
 use super::Scheduler;
 use crate::cost_function;
@@ -15,6 +16,25 @@ use crate::serde_bridge::to_python;
 
 #[pymethods]
 impl Scheduler {
+    /// Picks a copy of a request for a mirror's pool, if there is room for copies.
+    #[pyo3(signature = (prompt = None, *, limit = 0.5, **options))]
+    fn pick_mirror<'py>(
+        slf: &Bound<'py, Self>,
+        prompt: Option<&Bound<'py, PyAny>>,
+        limit: f64,
+        options: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let py = slf.py();
+        if !slf.get().lock(py)?.has_room_for_mirror(limit) {
+            return Ok(None);
+        }
+        let options = options.map_or_else(|| Ok(PyDict::new(py)), |options| options.copy())?;
+        options.set_item("priority", Gateway::MIRROR_PRIORITY.0)?;
+        options.set_item("flow", "")?;
+        let picked = slf.call_method("pick", (prompt,), Some(&options))?;
+        Ok(picked.is_instance_of::<Dispatch>().then_some(picked))
+    }
+
     #[pyo3(signature = (prompt = None, *, body = None, path = None, headers = None,
         priority_order = "low_first", allow = None, model = None, adapter = None, cache_salt = None,
         cache_use = None, continues = None, priority = None, flow = None, session = None,
