@@ -77,6 +77,13 @@ test('what reads bytes can be required and imported there', () => {
   assert.equal(node(consumer, '--input-type=module', '-e', `import { apiOfPath } from '${name}/wire';${call}`), 'messages\n');
 });
 
+test('the command runs where it is installed', () => {
+  const command = join(consumer, 'node_modules', name, 'dist', 'command.js');
+  writeFileSync(join(consumer, 'a.yaml'), 'endpoints: [http://a]\n');
+  assert.equal(node(consumer, command, 'config', 'check', 'a.yaml'), 'a.yaml: valid, with the pools default\n');
+  assert.ok(readdirSync(join(consumer, 'node_modules', '.bin')).includes('slotwise'));
+});
+
 test('without an addon for the platform, the import error states it', () => {
   rmSync(join(consumer, 'node_modules', tarballs[1].name), { recursive: true });
   assert.throws(() => node(consumer, '-e', `require('${name}')`), /Cannot find native binding|Failed to load native binding/);
