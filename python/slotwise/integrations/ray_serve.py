@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     PendingRequest: TypeAlias = Any
     ReplicaID: TypeAlias = Any
     RunningReplica: TypeAlias = Any
+    RayActorError: TypeAlias = Exception
 
     class RequestRouter:
         """What the adapter uses of Ray's class."""
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         def on_replica_actor_died(self, replica_id: ReplicaID) -> None: ...
 
 else:
+    from ray.exceptions import RayActorError
     from ray.serve.request_router import PendingRequest, ReplicaID, RequestRouter, RunningReplica
 
 _LOAD: dict[str, type] = {"waiting": int, "running": int, "kv_usage": float}
@@ -111,34 +113,27 @@ class SlotwiseRouter(RequestRouter):
     def on_request_routed(
         self, pending_request: PendingRequest, replica_id: ReplicaID, result: Any
     ) -> None:
-        """Keeps the booking for the replica that accepted the request."""
+        """Keeps the booking for the replica that accepted the request, until its result comes."""
         key = _key(pending_request)
         endpoint = self.scheduler.endpoint_named(replica_id.unique_id)
         lease = self.bookings.find(key)
         if endpoint is not None and (lease is None or lease.endpoint_id != endpoint):
             self.bookings.book(key, **_options(pending_request), subset=[endpoint])
-        sent = pending_request.metadata.internal_request_id, replica_id.unique_id
-        self.bookings.move(key, (*sent, self._sent(sent)))
-
-    def on_request_completed(self, replica_id: ReplicaID, internal_request_id: str) -> None:
-        """Completes a request, unless this replica turned it down."""
-        sent = internal_request_id, replica_id.unique_id
-        if (lease := self.bookings.take((*sent, self._sent(sent) - 1))) is not None:
-            lease.complete()
+        # `on_request_completed` may come before this hook, comes for attempts that a replica turned
+        # down, and its id is that of all calls that a replica makes for one request.
+        result.add_done_callback(functools.partial(self._settle, key))
 
     def _withdraw(self, key: Hashable, routed: Any) -> None:
         if routed.cancelled() and (lease := self.bookings.take(key)) is not None:
             lease.cancel()
 
-    def _sent(self, sent: tuple[str, str]) -> int:
-        """How many requests of this id are in flight on the replica.
-
-        The calls that a replica makes for one request share its id.
-        """
-        count = 0
-        while (*sent, count) in self.bookings:
-            count += 1
-        return count
+    def _settle(self, key: Hashable, result: Any) -> None:
+        if (lease := self.bookings.take(key)) is None:
+            return
+        if isinstance(result, RayActorError):
+            lease.fail("unreachable")
+        else:
+            lease.complete()
 
     def _remove(self, replica_id: ReplicaID) -> None:
         endpoint = self.scheduler.endpoint_named(replica_id.unique_id)
