@@ -58,6 +58,8 @@ class SlotwiseRouter(RequestRouter):
         self.scheduler: Scheduler = Scheduler(config)
         self.bookings: Bookings = Bookings(self.scheduler, idle_limit=idle_limit)
         self._loads: dict[int, Any] = {}
+        # The last booking of each id that no replica has accepted yet.
+        self._unrouted: dict[str, Hashable] = {}
 
     def update_replicas(self, replicas: list[RunningReplica]) -> None:
         """Adds and removes endpoints."""
@@ -98,9 +100,11 @@ class SlotwiseRouter(RequestRouter):
             lease = booked
         else:
             lease = self.bookings.book(key, **_options(pending_request), subset=list(replicas))
-        # No hook reports a request that is cancelled before it is routed.
+        request_id = pending_request.metadata.internal_request_id
+        self._unrouted[request_id] = key
+        # No hook reports a request that is cancelled before it is sent.
         withdraw = pending_request.__dict__.setdefault(
-            "_slotwise_withdraw", functools.partial(self._withdraw, key)
+            "_slotwise_withdraw", functools.partial(self._withdraw, key, request_id)
         )
         pending_request.future.remove_done_callback(withdraw)
         pending_request.future.add_done_callback(withdraw)
@@ -115,17 +119,28 @@ class SlotwiseRouter(RequestRouter):
     ) -> None:
         """Keeps the booking for the replica that accepted the request, until its result comes."""
         key = _key(pending_request)
+        self._unrouted.pop(pending_request.metadata.internal_request_id, None)
         endpoint = self.scheduler.endpoint_named(replica_id.unique_id)
         lease = self.bookings.find(key)
         if endpoint is not None and (lease is None or lease.endpoint_id != endpoint):
             self.bookings.book(key, **_options(pending_request), subset=[endpoint])
-        # `on_request_completed` may come before this hook, comes for attempts that a replica turned
-        # down, and its id is that of all calls that a replica makes for one request.
         result.add_done_callback(functools.partial(self._settle, key))
 
-    def _withdraw(self, key: Hashable, routed: Any) -> None:
-        if routed.cancelled() and (lease := self.bookings.take(key)) is not None:
+    def on_request_completed(self, replica_id: ReplicaID, internal_request_id: str) -> None:
+        """Cancels the booking of an attempt that was turned down, or cancelled on its way.
+
+        This hook may come before :meth:`on_request_routed`, and calls that a replica makes for one
+        request share their id. A request that lost its booking here is booked again.
+        """
+        key = self._unrouted.pop(internal_request_id, None)
+        if key is not None and (lease := self.bookings.take(key)) is not None:
             lease.cancel()
+
+    def _withdraw(self, key: Hashable, request_id: str, routed: Any) -> None:
+        if routed.cancelled():
+            self._unrouted.pop(request_id, None)
+            if (lease := self.bookings.take(key)) is not None:
+                lease.cancel()
 
     def _settle(self, key: Hashable, result: Any) -> None:
         if (lease := self.bookings.take(key)) is None:
