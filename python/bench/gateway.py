@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import cProfile
+import gc
 import itertools
 import json
 import multiprocessing
@@ -74,12 +75,13 @@ def serve(row: str, engines: list[str], pipe: Connection, profile: str | None) -
             if row == "round robin":
                 gateway.pools["default"].scheduler = RoundRobin(engines)  # type: ignore[assignment]
             pipe.send(int(gateway.url.rsplit(":", 1)[1]))
-            profiler = cProfile.Profile()
-            if profile is not None and row == "slotwise":
+            profiler = cProfile.Profile(time.process_time)
+            if profile is not None:
                 profiler.enable()
                 loop = asyncio.get_running_loop()
-                loop.call_later(8.0, lambda: (profiler.disable(), profiler.dump_stats(profile)))
+                loop.call_later(8.0, lambda: (profiler.disable(), profiler.dump_stats(f"{profile}.{row}")))
             report_cpu(pipe)
+            gc.freeze()  # as the command does
             await asyncio.Event().wait()
 
     asyncio.run(main())
@@ -153,7 +155,7 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=50)
     parser.add_argument("--events", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--profile", metavar="FILE", help="writes a profile of the last run")
+    parser.add_argument("--profile", metavar="FILE", help="writes a profile for each gateway")
     options = parser.parse_args()
     rounds = [{row: measure(row, options) for row in ROWS} for _ in range(options.rounds)]
     print(f"python {sys.version.split()[0]}, {options}")

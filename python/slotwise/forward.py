@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from . import _core
 from .errors import IdleTimeoutError
+from .idle_limit import IdleLimit
 from .lease import Lease
 from .reports import CloseReason
 
@@ -168,6 +169,7 @@ class Body:
         self._response: Response | None = None
         self._chunks: AsyncIterator[bytes] | None = None
         self._error: Exception | None = None
+        self._limit = IdleLimit()
         # The request, and the whole answer of the prefilling endpoint.
         self._prefilling: tuple[int, asyncio.Task[tuple[int, bytes]]] | None = None
 
@@ -315,16 +317,18 @@ class Body:
 
     async def _limited(self, step: Awaitable[_T]) -> _T:
         """Awaits the endpoint. Raises :class:`slotwise.IdleTimeoutError` after the idle limit."""
-        loop = asyncio.get_running_loop()
-        limit = asyncio.timeout(self._exchange.wait(loop.time()))
+        loop, limit = asyncio.get_running_loop(), self._limit
+        now = loop.time()
+        seconds = self._exchange.wait(now)
+        limit.begin(loop, None if seconds is None else now + seconds)
         try:
-            async with limit:
-                return await step
-        except TimeoutError as error:
+            return await step
+        except asyncio.CancelledError as error:
             if limit.expired():
                 raise IdleTimeoutError(*self._exchange.idle_limit()) from error
             raise
         finally:
+            limit.end()
             self._exchange.end_wait(loop.time())
 
     async def _close(self) -> None:
@@ -336,6 +340,7 @@ class Body:
 
     async def _close_response(self) -> None:
         """Closes the connection to the endpoint that answers."""
+        self._limit.close()
         response, self._response, self._chunks = self._response, None, None
         if response is not None:
             await response.aclose()

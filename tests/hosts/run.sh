@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The adapters in their real hosts: run.sh [litellm|litellm-old|ray|production-stack]...
+# The adapters in their real hosts: run.sh [litellm|litellm-old|ray|production-stack|admin-page]...
 #
 # Installs pinned versions in target/hosts, 0.9 GB. A host that cannot be installed is skipped, with
 # a line that names it. $PRODUCTION_STACK is a checkout of the vLLM production stack, which PyPI
@@ -42,7 +42,7 @@ host() {
     (cd python && "../$hosts/$name/bin/python" -P -m pytest -o addopts=-q -W ignore "tests/slow/$test")
 }
 
-for one in "${@:-litellm litellm-old ray production-stack}"; do
+for one in "${@:-litellm litellm-old ray production-stack admin-page}"; do
     for name in $one; do
         case $name in
         litellm) host litellm test_litellm.py "$python" litellm==1.110.2 ;;
@@ -58,6 +58,8 @@ for one in "${@:-litellm litellm-old ray production-stack}"; do
                     "$PRODUCTION_STACK" requests httpx
             fi
             ;;
+        # Chromium is a package of the system; without it, the test is skipped.
+        admin-page) host admin-page test_admin_page.py "$python" 'aiohttp~=3.14' 'playwright~=1.65' ;;
         *) echo "there is no host $name" >&2 && exit 2 ;;
         esac
     done

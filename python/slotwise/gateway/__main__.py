@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import sys
@@ -40,6 +41,8 @@ async def _run(options: argparse.Namespace) -> None:
                 print(f"admin page: {gateway.admin_url}", flush=True)
             if options.demo:
                 print(first_request(gateway.url), flush=True)
+            # What exists now stays, so no collection need scan it again.
+            gc.freeze()
             await _serve(gateway, options)
 
 

@@ -13,18 +13,18 @@ when the client disconnects, which ends the request at the engine.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from .. import wire
+from .. import _core, wire
 from ..aio import Call, Reply
 from ..error_responses import shape_of
 from ..errors import WireError
 from ..gates import Caller, RefusedError
-from ..reports import RequestView
 from ..routing import Target
 from ..telemetry import ObservedRequest, operation_of
 from .failures import failure, of_error
@@ -72,9 +72,11 @@ class Serving:
         if self.gateway.has_gates:
             ingress.identify(self.headers, client=request.remote)
         self.body = await _read(request)
-        view = wire.read_request(self.body, path=request.path)
-        self.model = view.model or ""
-        prompt_tokens, output_tokens = self._demand(view)
+        # Four fields of a view are needed, which takes a fifth of the time of a whole one.
+        fields, prompt = _core.read_request(self.body, None, request.path)
+        view: dict[str, Any] = json.loads(fields)
+        self.model = view["model"] or ""
+        prompt_tokens, output_tokens = self._demand(view, prompt)
         admitted = ingress.admit(
             model=self.model,
             path=request.path,
@@ -108,12 +110,11 @@ class Serving:
             if reply is not None:
                 await reply.aclose()
 
-    def _demand(self, view: RequestView) -> tuple[int, int]:
+    def _demand(self, view: dict[str, Any], prompt: bytes | list[int]) -> tuple[int, int]:
         """The tokens of the prompt and of the answer that a quota books."""
-        prompt = view.prompt
         tokens = len(prompt) if isinstance(prompt, list) else -(-len(prompt) // _BYTES_A_TOKEN)
-        output = view.max_tokens or self.gateway.settings.expected_output
-        return tokens * max(1, view.prompts), output * max(1, view.n or 1)
+        output = view["max_tokens"] or self.gateway.settings.expected_output
+        return tokens * max(1, view["prompts"]), output * max(1, view["n"] or 1)
 
     def _observe(self, admitted: Admitted) -> ObservedRequest:
         """The span and the metrics of the request, if OpenTelemetry is installed."""
