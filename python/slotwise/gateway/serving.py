@@ -65,6 +65,7 @@ class Serving:
         self.targets: list[tuple[Target, Pool]] = []
         self.mirrors: list[tuple[Target, Pool]] = []
         self.observed: ObservedRequest
+        self.add_usage: bool = False
 
     async def run(self) -> web.StreamResponse:
         """Serves the request. Raises what refuses it before it is admitted."""
@@ -77,6 +78,8 @@ class Serving:
         view: dict[str, Any] = json.loads(fields)
         self.model = view["model"] or ""
         prompt_tokens, output_tokens = self._demand(view, prompt)
+        # Quotas need the usage of streams, which these two APIs report on request only.
+        self.add_usage = self.gateway.has_gates and view["stream"] and view["api"] in _ON_REQUEST
         admitted = ingress.admit(
             model=self.model,
             path=request.path,
@@ -174,8 +177,10 @@ class Serving:
             asked["answers_as"] = admitted.answers_as
         if (connector := gateway.settings.connector) is not None:
             asked["connector"] = connector
+        if self.add_usage:
+            asked["add_usage"] = True
         reply = await scheduler.forward(
-            send if connector is None else send_call,
+            send if connector is None and not self.add_usage else send_call,
             attempts=gateway.settings.attempts,
             **asked,
         )
@@ -278,5 +283,7 @@ def _has_form(request: web.BaseRequest) -> bool:
 
 _NO_ROOM = (429, 503)
 """The statuses of a scheduler that has no room or no endpoint."""
+_ON_REQUEST = ("chat_completions", "completions")
+"""The APIs whose streams report their usage only if the body requests it."""
 _BYTES_A_TOKEN = 4
 """Bytes of text that a quota books as one token, until the engine reports the usage."""

@@ -59,6 +59,11 @@ def test_chat() -> None:
             chunks = [chunk async for chunk in stream]
             text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
             assert text == ANSWER and chunks[-1].usage.completion_tokens == 4
+            # The gateway requests the usage for the quotas of the key, and keeps it to itself.
+            stream = await client.chat.completions.create(
+                model="demo", messages=HELLO, stream=True
+            )
+            assert all(chunk.usage is None and chunk.choices for chunk in [c async for c in stream])
 
     run(test)
 
