@@ -14,8 +14,8 @@
 //! failure_backoff    R                       time until the backoff after failures ends
 //! ```
 //!
-//! Where a model's answers have far fewer or more than 343 tokens, `B` weights them by the inverse
-//! of their length, and `m` is below 1 if they are short: see `cost::AnswerLengths`.
+//! Where a model's answers have far fewer than 343 tokens, `B` weights them by the inverse of their
+//! length, and `m` is below 1: see `cost::AnswerLengths`.
 //!
 //! All terms have one unit, so the factors are prices that need no tuning per workload. Each is
 //! documented at its field in [`CostPrices`].

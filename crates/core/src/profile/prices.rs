@@ -30,10 +30,10 @@ pub struct CostPrices {
     /// If its model answers in fewer than 171 tokens on average, it pays in proportion to that
     /// length.
     pub kv: Seconds,
-    /// Price of delaying one running answer of the usual length, 171 to 686 tokens, by a second.
-    /// Where a model's answers have `n` tokens on average, fewer than 86 or more than 1,372, the
-    /// price is `343 / n` times this one, from 0.1 to 20 times. Between these lengths it follows
-    /// lines. A second is `1 / n` seconds per token of an answer of `n` tokens.
+    /// Price of delaying one running answer by a second, if its model answers in 171 tokens or
+    /// more on average. Where answers have `n` tokens, fewer than 86, the price is `343 / n` times
+    /// this one, up to 20 times. Between these lengths it follows a line. A second is `1 / n`
+    /// seconds per token of an answer of `n` tokens.
     pub decode: f64,
     /// Longest prefill that the decode term counts. Without a cap, long prompts would prefer long
     /// queues to running answers.
