@@ -10,7 +10,7 @@ from typing import Any, Self
 from .. import _core
 from ..errors import UnknownEndpointError
 
-log = logging.getLogger("slotwise.engines")
+log: logging.Logger = logging.getLogger("slotwise.engines")
 
 Sleep = Callable[[float], Awaitable[Any]]
 """Waits for so many seconds, as ``asyncio.sleep`` does."""
