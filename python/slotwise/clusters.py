@@ -1,10 +1,10 @@
 """Which cluster serves a request to a pool that several clusters export.
 
 >>> from slotwise.clusters import Clusters
->>> balance = {"max_in_flight_per_endpoint": 1}
->>> clusters = Clusters({"pools": [{"name": "llama", "exports": [
-...     {"cluster": "near", "balance": balance},
-...     {"cluster": "far", "balance": balance, "network_time": 0.04},
+>>> balancing = {"max_in_flight_per_endpoint": 1}
+>>> clusters = Clusters({"pools": [{"name": "llama", "balancing": balancing, "exports": [
+...     {"cluster": "near"},
+...     {"cluster": "far", "network_time": 0.04},
 ... ]}]})
 >>> for cluster in ["near", "far"]:
 ...     clusters.report("llama", cluster, now=0.0)
@@ -59,7 +59,8 @@ class Choice:
     region: str
     """Its region."""
     reason: str
-    """``nearest``, ``prefix``, ``spill``, ``fail_over``, ``ramp``, ``full`` or ``last_resort``."""
+    """``nearest``, ``prefix``, ``spill``, ``fail_over``, ``ramp``, ``score``, ``full`` or
+    ``last_resort``."""
     cost: float
     """Seconds for the network round trip, the wait and the prefill of uncached tokens."""
     cached_tokens: int
@@ -147,21 +148,25 @@ class Clusters:
         *,
         now: float,
         healthy: bool = True,
-        ready_endpoints: int = 1,
+        ready_endpoints: int | None = None,
         in_flight: int | None = None,
         utilization: Mapping[str, float] | None = None,
+        queue: float | None = None,
         wait: float = 0.0,
     ) -> None:
         """Records what a cluster reports.
 
+        Without ``ready_endpoints``, all that the export lists count, or 1 if it lists none.
         ``in_flight`` counts requests from all routers, ``utilization`` has shares by the metric's
-        name, and ``wait`` is the predicted seconds of a new request in its queues.
+        name, ``queue`` is the mean of requests that wait at an endpoint, and ``wait`` is the
+        predicted seconds of a new request in its queues.
         """
         report = {
             "healthy": healthy,
             "ready_endpoints": ready_endpoints,
             "in_flight": in_flight,
             "utilization": utilization or {},
+            "queue": queue,
             "wait": wait,
         }
         self._machine.call("report", now=now, pool=pool, cluster=cluster, report=report)
@@ -242,6 +247,13 @@ class Clusters:
     def export(self, pool: str, export: Mapping[str, Any], *, now: float) -> None:
         """Adds an export, changes one, or takes a withdrawal back."""
         self._machine.call("export", now=now, pool=pool, export=export)
+
+    def set_config(self, config: Mapping[str, Any], *, now: float) -> None:
+        """Changes the configuration; sessions, requests in flight and health are kept.
+
+        Exports that are missing are withdrawn, and new ones get a growing share.
+        """
+        self._machine.call("set_config", now=now, config=config)
 
     def withdraw(self, pool: str, cluster: str, *, now: float) -> None:
         """Withdraws an export: it gets nothing new."""

@@ -38,14 +38,18 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class PoolConfig:
-    """A pool: the configuration of its scheduler, and its endpoints."""
+    """A pool: its scheduler, its endpoints, and the clusters that export it."""
 
     scheduler: dict[str, Any]
     """What ``Scheduler`` takes."""
     endpoints: list[dict[str, Any]]
     """What ``Endpoint`` takes, one for each."""
-    balancing: dict[str, Any] | None
-    """How requests are balanced over the clusters that export the pool."""
+    balancing: dict[str, Any]
+    """What counts as load where clusters export the pool."""
+    exports: list[dict[str, Any]]
+    """The clusters that export the pool; none if only this gateway serves it."""
+    timeout: float | None
+    """Seconds of the time-out of its requests; ``None`` leaves it to the host."""
     health_check: dict[str, Any] | None
     """How the host probes the endpoints; ``None`` probes none."""
 
@@ -104,6 +108,11 @@ class Configuration:
     def _ingress(self) -> dict[str, Any]:
         """What an ``Ingress`` takes."""
         return {"routing": self._routing, "gates": self.gates}
+
+    def clusters(self, pool: str | None = None) -> dict[str, Any]:
+        """What ``Clusters`` takes: the pools that clusters export, or only this one."""
+        clusters: dict[str, Any] = self._machine.call("clusters", pool=pool)
+        return clusters
 
     def text(self) -> str:
         """The file without defaults."""

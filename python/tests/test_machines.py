@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from conftest import GATEWAY_TESTS
-from slotwise import clusters, gates, health_checks, routing
+from slotwise import clusters, configuration, gates, health_checks, routing
 from slotwise.machine import Machine
 
 FILES = sorted((GATEWAY_TESTS / "machines").glob("*.json"))
@@ -108,18 +108,37 @@ def test_health_checks_are_typed() -> None:
         health_checks.HealthChecks({"interval": 1, "timeout": 2})
 
 
+def test_a_configuration_describes_clusters() -> None:
+    file = """
+clusters: {members: [{name: eu-1, region: eu}, {name: us-1, region: us, network_time: 0.04}]}
+pools:
+- {name: llama, timeout: 120, exports: [{cluster: eu-1}, {cluster: us-1}],
+   balancing: {max_in_flight_per_endpoint: 1}}
+- {name: local}
+"""
+    described = configuration.Configuration(file)
+    pool = described.pool("llama")
+    assert (pool.timeout, len(pool.exports), pool.balancing["metrics"]) == (120, 2, [])
+    assert described.clusters("local")["pools"] == []
+    typed = clusters.Clusters(described.clusters("llama"))
+    for cluster in ["eu-1", "us-1"]:
+        typed.report("llama", cluster, now=0.0)
+    assert [typed.choose("llama", now=0.0).region for _ in range(2)] == ["eu", "us"]
+
+
 def test_a_choice_of_a_cluster_is_typed() -> None:
     exports = [{"cluster": "a", "region": "eu", "network_time": 0.5}]
     typed = clusters.Clusters({"pools": [{"name": "p", "timeout": 1, "exports": exports}]})
     typed.report("p", "a", now=0.0, ready_endpoints=2, in_flight=1, wait=0.25)
     choice = typed.choose("p", now=1.0, prompt_tokens=5_000, cached_tokens={"a": 2_500})
-    assert choice == clusters.Choice("a", "eu", "full", 1.0, 2_500, ())
+    assert choice == clusters.Choice("a", "eu", "full", 0.75, 2_500, ())
     (candidate,) = typed.explain("p", now=1.0).candidates
-    assert candidate == clusters.Candidate("a", "eu", "full", 1.0, 1, 1.0, 0.5, 0.25, 0, 0.75)
+    assert candidate == clusters.Candidate("a", "eu", "full", 1.0, 1, 1.0, 0.5, 0.125, 0, 0.625)
     typed.complete("p", "a", now=2.0, duration=1.0)
     for _ in range(99):
         typed.begin("p", "a", now=2.0)
         typed.complete("p", "a", now=2.0, duration=1.0)
+    typed.set_config({"pools": [{"name": "p", "timeout": 1, "exports": exports}]}, now=2.0)
     hint = typed.timeout_hint("p")
     assert hint is not None and hint.timeout == 1 and hint.is_too_short
     assert 1 <= hint.p99 <= 1.125 and hint.least == 2 * hint.p99

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use proptest::prelude::*;
 use slotwise::{Instant, Seconds};
 use slotwise_gateway::clusters::{
-    Balance, Choice, Clusters, ClustersConfig, Export, Inquiry, Reason, Report, Standing,
+    Balancing, Choice, Clusters, ClustersConfig, Export, Inquiry, Reason, Report, Standing,
 };
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
@@ -17,12 +17,13 @@ const BACKOFF: u64 = 5;
 const FAILURES: usize = 2;
 const PREFILL_RATE: f64 = 10_000.0;
 const HEADROOM: f64 = 1.25;
+const MAX_WAIT: f64 = 0.25;
 
 /// A call, at a time in seconds. Clusters are places in [`NAMES`].
 #[derive(Clone, Debug)]
 enum Event {
     Report { cluster: usize, healthy: bool, ready: u32, in_flight: u32, wait: f64 },
-    Begin(usize),
+    Begin(usize, f64),
     Complete(usize),
     Fail(usize),
 }
@@ -73,7 +74,7 @@ impl Log {
     fn own(&self, cluster: usize, calls: usize) -> f64 {
         let log = self.0.borrow();
         let count = |event: &Event| match event {
-            Event::Begin(at) if *at == cluster => 1.0,
+            Event::Begin(at, _) if *at == cluster => 1.0,
             Event::Complete(at) | Event::Fail(at) if *at == cluster => -1.0,
             _ => 0.0,
         };
@@ -110,6 +111,17 @@ impl Log {
         let Some((at, time, healthy, ready, in_flight, wait)) = last else {
             return (Standing::Silent, 0.0, 0.0);
         };
+        // The queue at the report, and what has drained and arrived since.
+        let mut queue = (time, wait);
+        let drained = |(since, wait): (u64, f64), now: u64| (wait - (now - since) as f64).max(0.0);
+        for (begun, event) in &log[at..] {
+            if let Event::Begin(of, prefill) = event
+                && *of == cluster
+            {
+                queue = (*begun, drained(queue, *begun) + prefill / f64::from(ready.max(1)));
+            }
+        }
+        let wait = drained(queue, now);
         drop(log);
         let calls = self.0.borrow().len();
         let now_in_flight =
@@ -121,7 +133,7 @@ impl Log {
             Standing::Failing
         } else if now >= time + SILENT_AFTER {
             Standing::Silent
-        } else if load < 1.0 {
+        } else if load < 1.0 && wait < MAX_WAIT {
             Standing::Room
         } else {
             Standing::Full
@@ -144,27 +156,30 @@ impl Log {
             (0..3).filter(|at| wanted.contains(&standing(*at))).collect()
         };
         let open = all(&[Standing::Room, Standing::Full]);
-        let Some(first) = open.first() else {
+        if open.is_empty() {
             let last = [all(&[Standing::Silent]), all(&[Standing::Failing])].concat();
             return last.first().map(|at| (*at, Reason::LastResort));
+        }
+        let least = |among: &[usize], of: &dyn Fn(usize) -> f64| -> Option<usize> {
+            among.iter().copied().reduce(|best, at| if of(at) < of(best) { at } else { best })
         };
         let base = match all(&[Standing::Room]).first() {
             Some(0) => (0, Reason::Nearest),
             Some(at) if standing(0) == Standing::Full => (*at, Reason::Spill),
             Some(at) => (*at, Reason::FailOver),
             None => {
-                let mut least = *first;
-                for at in &open {
-                    if judged[*at].1 < judged[least].1 {
-                        least = *at;
-                    }
-                }
-                (least, Reason::Full)
+                let late: Vec<_> =
+                    open.iter().copied().filter(|at| judged[*at].2 >= MAX_WAIT).collect();
+                let longest = least(&late, &|at| -judged[at].2);
+                let by_load = || least(&open, &|at| judged[at].1);
+                (longest.or_else(by_load).expect("one is open"), Reason::Full)
             }
         };
         let mut best = base;
         for at in open {
-            let holds = cached[at].min(prompt) > 0 && judged[at].1 < HEADROOM;
+            let (_, load, wait) = judged[at];
+            let in_time = load < HEADROOM && wait < MAX_WAIT * HEADROOM;
+            let holds = cached[at].min(prompt) > 0 && in_time;
             if holds && cost(at) < cost(best.0) {
                 best = (at, Reason::Prefix);
             }
@@ -186,7 +201,7 @@ fn clusters() -> Clusters {
     // The configured order is not the order of distance.
     for at in [1, 2, 0] {
         let mut export = Export::new(NAMES[at], Seconds::new(NEAR_TO_FAR[at]));
-        export.balance = Balance::in_flight(LIMIT);
+        export.balancing = Balancing::in_flight(LIMIT);
         export.prefill_rate = PREFILL_RATE;
         pool.exports.push(export);
     }
@@ -208,7 +223,7 @@ proptest! {
                 Step::Report { cluster, healthy, ready, in_flight, wait } => {
                     let report = Report {
                         healthy,
-                        ready_endpoints: ready,
+                        ready_endpoints: Some(ready),
                         in_flight: Some(in_flight),
                         wait: Seconds::new(wait),
                         ..Report::default()
@@ -233,7 +248,8 @@ proptest! {
                     let expected = log.choose(seconds, prompt, cached, excluded);
                     prop_assert_eq!(chosen.as_ref().map(answer), expected);
                     if let Some((at, _)) = expected {
-                        log.push(seconds, Event::Begin(at));
+                        let uncached = prompt - cached[at].min(prompt);
+                        log.push(seconds, Event::Begin(at, uncached as f64 / PREFILL_RATE));
                     }
                 }
                 Step::Complete(at) | Step::Fail(at) => {
@@ -288,7 +304,7 @@ proptest! {
                     let load = ("vllm:kv_cache_usage_perc".into(), f64::from(in_flight) / 8.0);
                     let report = Report {
                         healthy,
-                        ready_endpoints: ready,
+                        ready_endpoints: Some(ready),
                         in_flight: Some(in_flight),
                         utilization: [load].into(),
                         ..Report::default()

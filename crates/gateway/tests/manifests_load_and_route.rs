@@ -1,6 +1,7 @@
 //! Manifests of Kubernetes load, and route as they read.
 
 use slotwise::{Instant, Priority, Request, Rng, Scheduler};
+use slotwise_gateway::clusters::{Clusters, Inquiry as ClusterInquiry, Reason, Report};
 use slotwise_gateway::config::{self, Loaded};
 use slotwise_gateway::routing::{Inquiry, Routing};
 
@@ -65,15 +66,44 @@ fn adapters_of_one_base_are_models() {
 fn policies_balance_by_metric_or_by_requests_in_flight() {
     let loaded = load(SEEDS);
     let pools = &loaded.configuration.pools;
-    let balancing = pools["llama"].balancing.as_ref().expect("a policy");
+    let balancing = &pools["llama"].balancing;
     assert_eq!(balancing.metrics[0].name, "kv-cache");
     assert!((balancing.metrics[0].max_utilization - 0.6).abs() < f64::EPSILON);
     assert!(balancing.metrics[1].dry_run);
     let names = &loaded.configuration.signals["kv-cache"];
     assert_eq!(names[..], ["vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"]);
 
-    let limit = pools["lora"].balancing.as_ref().and_then(|it| it.max_in_flight_per_endpoint);
-    assert_eq!(limit.map(std::num::NonZeroU32::get), Some(1_000));
+    assert_eq!(pools["lora"].balancing.max_in_flight_per_endpoint, Some(1_000));
+}
+
+#[test]
+fn policies_steer_between_clusters() {
+    let config = load(SEEDS).configuration.clusters_config(None);
+    let mut clusters = Clusters::new(config).expect("valid");
+    let now = Instant::ORIGIN;
+    let mut choose = |pool: &str, eu_1: Report| {
+        clusters.report(now, pool, "us-1", &Report { in_flight: Some(0), ..kv(0.1) }).expect("one");
+        clusters.report(now, pool, "eu-1", &eu_1).expect("one");
+        let inquiry = ClusterInquiry { pool, ..ClusterInquiry::default() };
+        clusters.choose(now, &inquiry).expect("a cluster")
+    };
+    // By the KV cache, under the older of its names; the queue is in dry run.
+    let near = choose("llama", kv(0.59));
+    assert_eq!((&*near.region, near.reason), ("eu", Reason::Nearest));
+    assert_eq!(near.dry_run[0].metric, "queue");
+    let far = choose("llama", kv(0.6));
+    assert_eq!((&*far.region, far.reason), ("us", Reason::Spill));
+    // By requests in flight, 1,000 on each of two endpoints.
+    let in_flight =
+        |count| Report { ready_endpoints: Some(2), in_flight: Some(count), ..Report::default() };
+    assert_eq!(choose("lora", in_flight(1_999)).reason, Reason::Nearest);
+    assert_eq!(choose("lora", in_flight(2_000)).reason, Reason::Spill);
+}
+
+/// A report of this KV utilisation, as older versions of vLLM name it.
+fn kv(utilization: f64) -> Report {
+    let utilization = [("vllm:gpu_cache_usage_perc".to_owned(), utilization)].into();
+    Report { utilization, ..Report::default() }
 }
 
 #[test]
@@ -99,7 +129,7 @@ fn what_only_kubernetes_can_do_is_reported() {
         "spec.selector: has no effect; list the endpoints in an own document",
         "spec.endpointPickerRef: has no effect; the gateway picks endpoints itself",
         "metadata.namespace: has no effect; names count without namespaces",
-        "spec.default.timeoutSec: has no effect; it configures Google's load balancer",
+        "spec.default.connectionDraining: has no effect; it configures Google's load balancer",
     ] {
         assert!(ignored.iter().any(|line| line.contains(part)), "{part}\n{ignored:#?}");
     }
@@ -244,13 +274,14 @@ fn invalid_manifests_have_place_and_remedy() {
              [{name: kv, maxUtilizationPercent: 60}]\n    maxInFlightPerEndpoint: 1000\n"
                 .into(),
             "a.yaml:9:5: spec.default: must have customMetrics or maxInFlightPerEndpoint, which \
-             exclude each other; remove one",
+             exclude each other; remove one, or set dryRun of the metrics",
         ),
         (
             "pools: [{name: a, balancing: {metrics: [{name: kv}], max_in_flight_per_endpoint: 9}}]"
                 .into(),
             "a.yaml:1:30: pools[0].balancing: must have `metrics` or \
-             `max_in_flight_per_endpoint`, which exclude each other; remove one",
+             `max_in_flight_per_endpoint`, which exclude each other; remove one, or set `dry_run` \
+             of the metrics",
         ),
     ] {
         assert_eq!(problem(&text), message, "{text}");

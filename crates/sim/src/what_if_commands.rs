@@ -284,6 +284,9 @@ pub(crate) struct RegionsArgs {
     /// The seed of the workload.
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
+    /// A command that runs one more router, such as `benches/rivals/regions_gorgo.py`.
+    #[arg(long, value_name = "COMMAND")]
+    external: Option<String>,
     /// Prints one JSON array instead of a table.
     #[arg(long)]
     json: bool,
@@ -292,7 +295,7 @@ pub(crate) struct RegionsArgs {
 pub(crate) fn run_regions(args: &RegionsArgs) -> Result<()> {
     ensure!((1..=64).contains(&args.replicas), "--replicas must lie in [1, 64]");
     ensure!((0.01..=1_000.0).contains(&args.peak), "--peak must lie in [0.01, 1000]");
-    let all = regions::compare(&regions::Setup {
+    let setup = regions::Setup {
         class: args.class,
         replicas: args.replicas,
         peak: args.peak,
@@ -301,7 +304,8 @@ pub(crate) fn run_regions(args: &RegionsArgs) -> Result<()> {
         lost_at: Duration::from_secs(600),
         lost_for: Duration::from_secs(300),
         seed: args.seed,
-    });
+    };
+    let all = regions::compare(&setup, args.external.as_deref());
     if args.json {
         println!("{}", serde_json::to_string(&all)?);
     } else {

@@ -3,12 +3,13 @@
 use alloc::borrow::ToOwned;
 use alloc::vec::Vec;
 
-use slotwise::{Instant, Seconds};
+use slotwise::Instant;
 
 use super::answer::{DryRun, Inquiry};
 use super::choice::{self, Candidate, Reason, Standing};
 use super::export::{ExportState, Health};
 use super::report::Steering;
+use super::scorers::Scored;
 use super::{Clusters, sessions};
 
 impl Clusters {
@@ -55,17 +56,18 @@ impl Clusters {
     ) -> Candidate {
         let export = &state.export;
         let measured = state.measured.as_ref();
-        let load = measured.map_or(0.0, |it| it.load(&export.balance, state.in_flight, steering));
-        let wait = measured.map_or(Seconds::ZERO, |measured| measured.wait);
+        let load = measured.map_or(0.0, |it| it.load(&export.balancing, state.in_flight, steering));
+        let network_time = export.network_time.unwrap_or_default();
+        let wait = state.wait.at(now);
         let uncached = inquiry.prompt_tokens - cached_tokens;
-        let prefill = Seconds::new(uncached as f64 / export.prefill_rate);
+        let prefill = export.prefill(uncached);
         let standing = if state.withdrawn {
             Standing::Draining
         } else if inquiry.exclude.contains(&&*export.cluster) {
             Standing::Excluded
         } else {
             match state.health(now, &self.config) {
-                Health::Healthy if load < 1.0 => Standing::Room,
+                Health::Healthy if load < 1.0 && wait < self.config.max_wait => Standing::Room,
                 Health::Healthy => Standing::Full,
                 Health::Silent => Standing::Silent,
                 Health::Failing => Standing::Failing,
@@ -74,15 +76,20 @@ impl Clusters {
         };
         Candidate {
             cluster: export.cluster.clone(),
-            region: export.region.clone(),
+            region: export.region.clone().unwrap_or_default(),
             standing,
             load,
             in_flight: state.in_flight,
             share: state.share(now, &self.config),
-            network_time: export.network_time,
+            network_time,
             wait,
             cached_tokens,
-            cost: export.network_time + wait + prefill,
+            cost: network_time + wait + prefill,
+            scored: Scored {
+                queue: measured.and_then(|it| it.queue),
+                kv_cache: measured.and_then(|it| it.kv_cache),
+                prefix: cached_tokens as f64 / inquiry.prompt_tokens.max(1) as f64,
+            },
             at,
         }
     }
@@ -95,13 +102,13 @@ impl Clusters {
     ) -> Option<(usize, Reason)> {
         let exports = &self.pools[pool].exports;
         let admit = |it: &Candidate| exports[it.at].ramp.admits(it.share);
-        choice::choose(candidates, self.config.prefix_headroom, admit)
+        choice::choose(candidates, &self.config, admit)
     }
 
     /// What each metric in dry run would decide.
     pub(super) fn dry_run(&self, now: Instant, pool: usize, inquiry: &Inquiry<'_>) -> Vec<DryRun> {
         let exports = self.pools[pool].exports.iter();
-        let metrics = exports.flat_map(|state| &state.export.balance.metrics);
+        let metrics = exports.flat_map(|state| &state.export.balancing.metrics);
         let mut names: Vec<&str> =
             metrics.filter(|metric| metric.dry_run).map(|metric| &*metric.name).collect();
         names.sort_unstable();

@@ -4,6 +4,9 @@ use alloc::string::String;
 
 use slotwise::Seconds;
 
+use super::config::ClustersConfig;
+use super::scorers::Scored;
+
 /// A cluster that exports the pool, as one request sees it.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -28,6 +31,8 @@ pub struct Candidate {
     pub cached_tokens: u64,
     /// Network round trip, wait and the prefill of uncached tokens.
     pub cost: Seconds,
+    /// What scorers read.
+    pub(super) scored: Scored,
     /// Its place in the pool's list of exports.
     pub(super) at: usize,
 }
@@ -36,9 +41,9 @@ pub struct Candidate {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Standing {
-    /// Its load is below its target.
+    /// Its load is below its target, and its wait below the longest.
     Room,
-    /// Its load has reached its target.
+    /// Its load has reached its target, or its wait the longest.
     Full,
     /// It comes back, and this request is beyond its share.
     Ramping,
@@ -68,7 +73,10 @@ pub enum Reason {
     FailOver,
     /// A nearer one comes back, and this request is beyond its share.
     Ramp,
-    /// All are at their targets; it is the least loaded in relation to its target.
+    /// It has the highest score; the configuration has scorers.
+    Score,
+    /// None has room; it has the longest wait, or the lowest load in relation to its target if none
+    /// has a long wait.
     Full,
     /// None is healthy; it is silent or failing, but not known to be unready.
     LastResort,
@@ -99,6 +107,7 @@ impl Reason {
             Self::Spill => "spill",
             Self::FailOver => "fail_over",
             Self::Ramp => "ramp",
+            Self::Score => "score",
             Self::Full => "full",
             Self::LastResort => "last_resort",
         }
@@ -118,42 +127,63 @@ pub(super) fn sort(candidates: &mut [Candidate]) {
 /// refusal, and refused candidates change their standing.
 pub(super) fn choose(
     candidates: &mut [Candidate],
-    prefix_headroom: f64,
+    config: &ClustersConfig,
     mut admit: impl FnMut(&Candidate) -> bool,
 ) -> Option<(usize, Reason)> {
+    if let Some(scorers) = &config.scorers {
+        return scorers.choose(candidates).or_else(|| last_resort(candidates));
+    }
     let mut refused = None;
     loop {
-        let decided = decide(candidates, prefix_headroom);
-        match (decided, refused) {
-            // All healthy ones are coming back: the first choice gets it.
-            (None | Some((_, Reason::LastResort)), Some(first)) => return Some(first),
-            (Some((at, Reason::LastResort)), None) => return Some((at, Reason::LastResort)),
-            (None, None) => return None,
-            (Some(choice), _) if admit(&candidates[choice.0]) => return Some(choice),
-            (Some(choice), _) => {
-                candidates[choice.0].standing = Standing::Ramping;
-                refused = refused.or(Some(choice));
-            }
+        // Cold caches are better than a queue: without room elsewhere, the first choice stands.
+        let has_room = candidates.iter().any(|it| it.standing == Standing::Room);
+        if let Some(first) = refused.filter(|_| !has_room) {
+            return Some(first);
         }
+        let choice = decide(candidates, config)?;
+        if choice.1 == Reason::LastResort || admit(&candidates[choice.0]) {
+            return Some(choice);
+        }
+        candidates[choice.0].standing = Standing::Ramping;
+        refused = refused.or(Some(choice));
     }
 }
 
 /// The choice by standing, load and cost alone.
-fn decide(candidates: &[Candidate], prefix_headroom: f64) -> Option<(usize, Reason)> {
-    let Some((base, reason)) = nearest(candidates).or_else(|| least_loaded(candidates)) else {
-        let is = |standing| candidates.iter().position(|it| it.standing == standing);
-        let last = is(Standing::Silent).or_else(|| is(Standing::Failing));
-        return last.map(|at| (at, Reason::LastResort));
+fn decide(candidates: &[Candidate], config: &ClustersConfig) -> Option<(usize, Reason)> {
+    let full = || beyond_room(candidates, config.max_wait).map(|at| (at, Reason::Full));
+    let Some((base, reason)) = nearest(candidates).or_else(full) else {
+        return last_resort(candidates);
     };
-    let stays = |candidate: &&Candidate| {
-        candidate.is_open() && candidate.cached_tokens > 0 && candidate.load < prefix_headroom
+    let longest = config.max_wait * config.prefix_headroom;
+    let stays = |(_, it): &(usize, &Candidate)| {
+        let holds = it.is_open() && it.cached_tokens > 0;
+        holds && it.load < config.prefix_headroom && it.wait < longest
     };
-    let holders = candidates.iter().enumerate().filter(|(_, candidate)| stays(candidate));
+    let holders = candidates.iter().enumerate().filter(stays);
     let cheapest = holders.min_by(|(_, a), (_, b)| a.cost.get().total_cmp(&b.cost.get()));
     match cheapest {
         Some((at, holder)) if holder.cost < candidates[base].cost => Some((at, Reason::Prefix)),
         _ => Some((base, reason)),
     }
+}
+
+/// Which cluster takes what is beyond the room of all: the one with the longest wait. Its requests
+/// are late already, and the others stay in time. Equal waits would make all late. Without long
+/// waits, it is the one with the lowest load in relation to its target.
+fn beyond_room(candidates: &[Candidate], max_wait: Seconds) -> Option<usize> {
+    let open = candidates.iter().enumerate().filter(|(_, candidate)| candidate.is_open());
+    let late = open.clone().filter(|(_, candidate)| candidate.wait >= max_wait);
+    // The nearest of equal ones.
+    let longest = late.rev().max_by(|(_, a), (_, b)| a.wait.get().total_cmp(&b.wait.get()));
+    let least = || open.min_by(|(_, a), (_, b)| a.load.total_cmp(&b.load));
+    longest.or_else(least).map(|(at, _)| at)
+}
+
+fn last_resort(candidates: &[Candidate]) -> Option<(usize, Reason)> {
+    let is = |standing| candidates.iter().position(|it| it.standing == standing);
+    let last = is(Standing::Silent).or_else(|| is(Standing::Failing));
+    last.map(|at| (at, Reason::LastResort))
 }
 
 /// The nearest with room, and what keeps the nearest of all from being it.
@@ -170,15 +200,9 @@ fn nearest(candidates: &[Candidate]) -> Option<(usize, Reason)> {
     Some((at, reason))
 }
 
-fn least_loaded(candidates: &[Candidate]) -> Option<(usize, Reason)> {
-    let open = candidates.iter().enumerate().filter(|(_, candidate)| candidate.is_open());
-    let least = open.min_by(|(_, a), (_, b)| a.load.total_cmp(&b.load));
-    least.map(|(at, _)| (at, Reason::Full))
-}
-
 impl Candidate {
     /// Whether it may get the request.
-    const fn is_open(&self) -> bool {
+    pub(super) const fn is_open(&self) -> bool {
         matches!(self.standing, Standing::Room | Standing::Full)
     }
 }

@@ -1,10 +1,13 @@
-//! What a host configures: pools, the clusters that export them, and what balances the load.
+//! What a host configures: clusters, pools, and which cluster exports which pool.
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use slotwise::Seconds;
+
+use super::balancing::Balancing;
+use super::scorers::ClusterScorers;
 
 /// The configuration of [`Clusters`](super::Clusters).
 #[derive(Clone, Debug, PartialEq)]
@@ -15,8 +18,15 @@ use slotwise::Seconds;
 )]
 #[non_exhaustive]
 pub struct ClustersConfig {
+    /// The clusters. With at least one, each export is of a cluster that is listed.
+    pub members: Vec<Cluster>,
+    /// The cluster that holds the routing; the others' network times are measured from there.
+    pub routing: Option<String>,
     /// The imported pools.
     pub pools: Vec<ImportedPool>,
+    /// Weights by which the reference's scorers choose. `None` chooses by distance, target and
+    /// cost.
+    pub scorers: Option<ClusterScorers>,
     /// Seconds after its last report at which an export counts as silent; 10 by default.
     pub silent_after: Seconds,
     /// Consecutive failures after which an export gets no requests; 3 by default.
@@ -26,6 +36,9 @@ pub struct ClustersConfig {
     /// Seconds in which the share of a returning export grows from 0 to 1; 60 by default, 0 returns
     /// it at once.
     pub ramp: Seconds,
+    /// Seconds of predicted wait at which an export counts as full, whatever its load; 0.25 by
+    /// default.
+    pub max_wait: Seconds,
     /// The load, in relation to the target, up to which a request stays where its prefix is; 1.25
     /// by default.
     pub prefix_headroom: f64,
@@ -39,11 +52,15 @@ pub struct ClustersConfig {
 impl Default for ClustersConfig {
     fn default() -> Self {
         Self {
+            members: Vec::new(),
+            routing: None,
             pools: Vec::new(),
+            scorers: None,
             silent_after: Seconds::new(10.0),
             failures: 3,
             backoff: Seconds::new(10.0),
             ramp: Seconds::new(60.0),
+            max_wait: Seconds::new(0.25),
             prefix_headroom: 1.25,
             prefix_lifetime: Seconds::new(300.0),
             max_sessions: 65_536,
@@ -56,6 +73,30 @@ impl ClustersConfig {
     pub fn pool(&mut self, name: &str) -> &mut ImportedPool {
         self.pools.push(ImportedPool { name: name.to_owned(), ..ImportedPool::default() });
         self.pools.last_mut().expect("one was added")
+    }
+}
+
+/// A cluster, as the one that holds the routing sees it.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
+#[non_exhaustive]
+pub struct Cluster {
+    /// The name, unique among clusters.
+    pub name: String,
+    /// Its region, for reports.
+    pub region: String,
+    /// The network round trip to the cluster.
+    pub network_time: Seconds,
+}
+
+impl Cluster {
+    /// A cluster at a network round trip from here.
+    pub fn new(name: &str, network_time: Seconds) -> Self {
+        Self { name: name.to_owned(), region: String::new(), network_time }
     }
 }
 
@@ -74,6 +115,8 @@ pub struct ImportedPool {
     ///
     /// [`Clusters::timeout_hint`]: super::Clusters::timeout_hint
     pub timeout: Option<Seconds>,
+    /// What counts as load in exports that do not state it.
+    pub balancing: Balancing,
     /// The clusters that export it.
     pub exports: Vec<Export>,
 }
@@ -97,20 +140,38 @@ impl ImportedPool {
 pub struct Export {
     /// The name of the cluster, unique within the pool.
     pub cluster: String,
-    /// The region of the cluster, for reports.
-    pub region: String,
-    /// The network round trip from here to the cluster.
-    pub network_time: Seconds,
+    /// The region of the cluster, for reports; that of the member by default.
+    pub region: Option<String>,
+    /// The network round trip from here to the cluster; that of the member by default.
+    pub network_time: Option<Seconds>,
     /// Prompt tokens that one of its endpoints computes in a second; 10,000 by default.
     pub prefill_rate: f64,
-    /// What counts as load, and the target.
-    pub balance: Balance,
+    /// What counts as load, and the target; that of the pool by default.
+    pub balancing: Balancing,
+    /// Where the host sends the cluster's requests: its gateway or its endpoints. Their number is
+    /// that of the ready endpoints in reports without one.
+    pub endpoints: Vec<String>,
 }
 
 impl Export {
-    /// An export at a network round trip from here, with a target of 60 % of its KV cache.
+    /// An export at a network round trip from here, balanced as its pool.
     pub fn new(cluster: &str, network_time: Seconds) -> Self {
+        let network_time = Some(network_time);
         Self { cluster: cluster.to_owned(), network_time, ..Self::default() }
+    }
+
+    /// The time in which one of its endpoints computes so many tokens.
+    pub(super) fn prefill(&self, tokens: u64) -> Seconds {
+        Seconds::new(tokens as f64 / self.prefill_rate)
+    }
+
+    /// This export of a pool, with what the cluster and the pool state. Nothing is absent.
+    pub(super) fn resolved(mut self, members: &[Cluster], of_pool: &Balancing) -> Self {
+        let member = members.iter().find(|member| member.name == self.cluster);
+        self.region = self.region.or_else(|| Some(member?.region.clone()));
+        self.network_time = self.network_time.or_else(|| Some(member?.network_time));
+        self.balancing = self.balancing.resolved(of_pool);
+        self
     }
 }
 
@@ -118,82 +179,11 @@ impl Default for Export {
     fn default() -> Self {
         Self {
             cluster: String::new(),
-            region: String::new(),
-            network_time: Seconds::ZERO,
+            region: None,
+            network_time: None,
             prefill_rate: 10_000.0,
-            balance: Balance::default(),
+            balancing: Balancing::default(),
+            endpoints: Vec::new(),
         }
     }
 }
-
-/// What counts as load: utilisation by metrics, or requests in flight. The two exclude each other.
-///
-/// Empty, the KV cache counts, with a target of 60 %.
-#[derive(Clone, Debug, Default, PartialEq)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(default, deny_unknown_fields)
-)]
-#[non_exhaustive]
-pub struct Balance {
-    /// The metrics. Of several that are not in dry run, the largest in relation to its target is
-    /// the load.
-    pub metrics: Vec<BalanceMetric>,
-    /// The target of requests in flight for each ready endpoint.
-    pub max_in_flight_per_endpoint: Option<u32>,
-}
-
-impl Balance {
-    /// Balances by requests in flight.
-    pub fn in_flight(per_endpoint: u32) -> Self {
-        Self { metrics: Vec::new(), max_in_flight_per_endpoint: Some(per_endpoint) }
-    }
-
-    /// The same balance, with the default metric if it names none.
-    pub(super) fn resolved(mut self) -> Self {
-        if self.metrics.is_empty() && self.max_in_flight_per_endpoint.is_none() {
-            self.metrics.push(BalanceMetric::default());
-        }
-        self
-    }
-}
-
-/// A utilisation that is reported, and its target.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(default, deny_unknown_fields)
-)]
-#[non_exhaustive]
-pub struct BalanceMetric {
-    /// The name of the signal; `kv_cache` by default.
-    pub name: String,
-    /// The metrics' names, which differ by engine and version. The first one that a report has
-    /// counts.
-    pub reported_as: Vec<String>,
-    /// The target, as a share in (0, 1]; 0.6 by default.
-    pub max_utilization: f64,
-    /// Whether the metric only reports what it would have decided.
-    pub dry_run: bool,
-}
-
-impl Default for BalanceMetric {
-    fn default() -> Self {
-        Self {
-            name: "kv_cache".to_owned(),
-            reported_as: KV_CACHE.map(ToOwned::to_owned).into(),
-            max_utilization: 0.6,
-            dry_run: false,
-        }
-    }
-}
-
-/// The KV utilisation of vLLM, of its older versions, of SGLang, and of the reference's pools.
-const KV_CACHE: [&str; 4] = [
-    "vllm:kv_cache_usage_perc",
-    "vllm:gpu_cache_usage_perc",
-    "sglang:token_usage",
-    "llm_d_epp_average_kv_cache_utilization",
-];

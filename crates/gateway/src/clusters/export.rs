@@ -13,6 +13,7 @@ use slotwise::Instant;
 use super::config::{ClustersConfig, Export};
 use super::ramp::Ramp;
 use super::report::{Measured, Report};
+use super::wait::Wait;
 
 /// Whether an export may get requests.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -37,6 +38,7 @@ pub(super) struct ExportState {
     /// A withdrawn export gets nothing new, and is removed when nothing is in flight.
     pub(super) withdrawn: bool,
     pub(super) measured: Option<Measured>,
+    pub(super) wait: Wait,
     consecutive_failures: u32,
     failing_until: Option<Instant>,
     /// Whether becoming healthy starts a ramp. Exports of the first configuration have none.
@@ -44,8 +46,8 @@ pub(super) struct ExportState {
 }
 
 impl ExportState {
-    pub(super) fn new(id: u64, mut export: Export, ramps: bool) -> Self {
-        export.balance = export.balance.resolved();
+    /// An export with nothing absent.
+    pub(super) fn new(id: u64, export: Export, ramps: bool) -> Self {
         Self {
             id,
             export,
@@ -53,22 +55,21 @@ impl ExportState {
             ramp: Ramp::default(),
             withdrawn: false,
             measured: None,
+            wait: Wait::default(),
             consecutive_failures: 0,
             failing_until: None,
             ramps,
         }
     }
 
-    /// Exports it again, or changes its description. Its last report is forgotten: its metrics may
-    /// be others.
-    pub(super) fn renew(&mut self, now: Instant, mut export: Export) {
-        export.balance = export.balance.resolved();
+    /// Exports it again, or changes its description. A report by other metrics is forgotten.
+    pub(super) fn renew(&mut self, now: Instant, export: Export) {
         if self.withdrawn {
             self.withdrawn = false;
             self.ramps = true;
             self.ramp.start(now);
         }
-        if self.export.balance != export.balance {
+        if self.export.balancing != export.balancing {
             self.measured = None;
         }
         self.export = export;
@@ -87,12 +88,19 @@ impl ExportState {
         let before = self.measured.take();
         let measured = Measured::new(now, report, &self.export, self.in_flight, before.as_ref());
         self.measured = Some(measured);
+        self.wait = Wait::reported(now, report.wait);
         if !was_healthy && self.health(now, config) == Health::Healthy {
             if self.ramps && !alone {
                 self.ramp.start(now);
             }
             self.ramps = true;
         }
+    }
+
+    /// A request with so many uncached tokens was sent.
+    pub(super) fn add_to_wait(&mut self, now: Instant, tokens: u64) {
+        let endpoints = self.measured.as_ref().map_or(1, |measured| measured.ready_endpoints);
+        self.wait.add(now, self.export.prefill(tokens), endpoints);
     }
 
     /// A request failed. One failure after a backoff begins the next one.

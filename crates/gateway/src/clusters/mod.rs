@@ -3,14 +3,17 @@
 //! | file | contents |
 //! |---|---|
 //! | `mod` | [`Clusters`]: from an [`Inquiry`] to a [`Choice`], and what changes the answer |
-//! | `config` | what a host configures: pools, exports, balancing |
+//! | `config` | what a host configures: clusters, pools, exports |
+//! | `balancing` | what counts as the load of an export, and its target |
 //! | `check` | the checks of a configuration |
 //! | `error` | why no cluster is chosen, and why a call is invalid |
 //! | `answer` | what a host asks, and what it gets |
 //! | `candidates` | the candidates of a request, from the state of the exports |
 //! | `choice` | which of the candidates serves a request, and why |
+//! | `scorers` | the choice by weighted scores, as the reference has it |
 //! | `export` | one export: its health, and how it comes back or leaves |
 //! | `report` | what a cluster reports, and the load that it means now |
+//! | `wait` | the predicted wait of a new request, between reports |
 //! | `ramp` | the share of an export that comes back |
 //! | `sessions` | the last cluster of each session |
 //! | `durations` | the 99th percentile of requests' durations |
@@ -19,8 +22,9 @@
 //! request to that cluster's gateway. Each cluster's own scheduler chooses the endpoint.
 
 mod answer;
+mod balancing;
 mod candidates;
-mod check;
+pub(crate) mod check;
 mod choice;
 mod config;
 mod durations;
@@ -28,7 +32,9 @@ mod error;
 mod export;
 mod ramp;
 mod report;
+mod scorers;
 mod sessions;
+mod wait;
 
 use alloc::borrow::ToOwned;
 use alloc::collections::VecDeque;
@@ -39,10 +45,12 @@ use core::time::Duration;
 use slotwise::{Instant, Seconds};
 
 pub use answer::{Choice, Drained, DryRun, Explanation, Inquiry, TimeoutHint};
+pub use balancing::{Balancing, BalancingMetric};
 pub use choice::{Candidate, Reason, Standing};
-pub use config::{Balance, BalanceMetric, ClustersConfig, Export, ImportedPool};
+pub use config::{Cluster, ClustersConfig, Export, ImportedPool};
 pub use error::{ExportError, NoCluster};
 pub use report::Report;
+pub use scorers::ClusterScorers;
 
 use self::durations::Durations;
 use self::export::{ExportState, Health};
@@ -57,13 +65,13 @@ use crate::names::UnknownName;
 ///
 /// ```
 /// use slotwise::{Instant, Seconds};
-/// use slotwise_gateway::clusters::{Balance, Clusters, ClustersConfig, Inquiry, Reason, Report};
+/// use slotwise_gateway::clusters::{Balancing, Clusters, ClustersConfig, Inquiry, Reason, Report};
 ///
 /// let now = Instant::ORIGIN;
 /// let mut config = ClustersConfig::default();
 /// let pool = config.pool("llama");
 /// pool.export("near", Seconds::new(0.001)).export("far", Seconds::new(0.040));
-/// pool.exports.iter_mut().for_each(|export| export.balance = Balance::in_flight(1));
+/// pool.balancing = Balancing::in_flight(1);
 /// let mut clusters = Clusters::new(config)?;
 /// for cluster in ["near", "far"] {
 ///     clusters.report(now, "llama", cluster, &Report::default())?;
@@ -91,8 +99,12 @@ pub struct Clusters {
 struct Pool {
     name: String,
     timeout: Option<Seconds>,
+    balancing: Balancing,
     exports: Vec<ExportState>,
     durations: Durations,
+    /// Whether the configuration has it. Otherwise it gets nothing new, and is removed with its
+    /// last export.
+    is_imported: bool,
 }
 
 impl Clusters {
@@ -108,12 +120,54 @@ impl Clusters {
         let (sessions, drained) = (Sessions::default(), VecDeque::new());
         let mut clusters =
             Self { config, pools: Vec::new(), sessions, drained, next_id: 0, now: Instant::ORIGIN };
-        for ImportedPool { name, timeout, exports } in pools {
-            let exports = exports.into_iter().map(|it| clusters.new_export(it, false)).collect();
-            let durations = Durations::default();
-            clusters.pools.push(Pool { name, timeout, exports, durations });
+        for pool in pools {
+            let at = clusters.import(pool.name);
+            clusters.pools[at].timeout = pool.timeout;
+            clusters.pools[at].balancing = pool.balancing;
+            for export in pool.exports {
+                clusters.add_export(at, export, false);
+            }
         }
         Ok(clusters)
+    }
+
+    /// Changes the configuration while requests are in flight. Sessions, requests in flight and the
+    /// health of exports that stay are kept. Exports that are missing are withdrawn, and new ones
+    /// get a growing share of the requests. Computes in **O(pools × exports × names)**.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new), and when there would be too many pools or exports with those that
+    /// still have requests in flight. Nothing is changed then.
+    pub fn set_config(
+        &mut self,
+        now: Instant,
+        mut config: ClustersConfig,
+    ) -> Result<(), InvalidField> {
+        check::check(&config)?;
+        self.check_room(&config.pools)?;
+        let now = self.at(now);
+        let pools = core::mem::take(&mut config.pools);
+        self.config = config;
+        for pool in &mut self.pools {
+            let wanted = pools.iter().find(|wanted| wanted.name == pool.name);
+            pool.is_imported = wanted.is_some();
+            for state in &mut pool.exports {
+                let names = |wanted: &Export| wanted.cluster == state.export.cluster;
+                state.withdrawn |= !wanted.is_some_and(|pool| pool.exports.iter().any(names));
+            }
+        }
+        for pool in pools {
+            let known = self.pools.iter().position(|known| known.name == pool.name);
+            let at = known.unwrap_or_else(|| self.import(pool.name));
+            self.pools[at].timeout = pool.timeout;
+            self.pools[at].balancing = pool.balancing;
+            for export in pool.exports {
+                self.set_export(now, at, export);
+            }
+        }
+        self.remove_all_drained();
+        Ok(())
     }
 
     /// Records a cluster's report. Computes in **O(exports + metrics)**.
@@ -146,16 +200,17 @@ impl Clusters {
     /// When the pool is unknown, or none of its clusters may get the request.
     pub fn choose(&mut self, now: Instant, inquiry: &Inquiry<'_>) -> Result<Choice, NoCluster> {
         let now = self.at(now);
-        let at = self.pool(inquiry.pool).map_err(NoCluster::UnknownPool)?;
+        let at = self.imported(inquiry.pool).map_err(NoCluster::UnknownPool)?;
         let dry_run = self.dry_run(now, at, inquiry);
         let mut candidates = self.candidates(now, at, inquiry, Steering::Configured);
         let exports = &mut self.pools[at].exports;
         let admit = |it: &Candidate| exports[it.at].ramp.admit(it.share);
-        let (chosen, reason) = choice::choose(&mut candidates, self.config.prefix_headroom, admit)
+        let (chosen, reason) = choice::choose(&mut candidates, &self.config, admit)
             .ok_or_else(|| NoCluster::Unavailable { pool: inquiry.pool.to_owned() })?;
         let chosen = candidates.swap_remove(chosen);
         let export = &mut exports[chosen.at];
         export.in_flight += 1;
+        export.add_to_wait(now, inquiry.prompt_tokens - chosen.cached_tokens);
         if let Some(session) = inquiry.session {
             let place = (export.id, inquiry.prompt_tokens, now);
             let key = sessions::key(inquiry.pool, session);
@@ -222,21 +277,21 @@ impl Clusters {
     pub fn export(&mut self, now: Instant, pool: &str, export: Export) -> Result<(), InvalidField> {
         let now = self.at(now);
         check::check_export(&export).map_err(|error| error.within("export"))?;
-        let at = match self.pools.iter().position(|known| known.name == pool) {
-            Some(at) => at,
-            None => self.import(pool)?,
-        };
-        let mut exports = self.pools[at].exports.iter_mut();
-        if let Some(known) = exports.find(|known| known.export.cluster == export.cluster) {
-            known.renew(now, export);
-            return Ok(());
+        let at = self.pools.iter().position(|known| known.name == pool);
+        let exports = at.map_or(&[][..], |at| &self.pools[at].exports);
+        let is_new = !exports.iter().any(|known| known.export.cluster == export.cluster);
+        if is_new && exports.len() >= check::MAX_EXPORTS {
+            return Err(check::too_many("exports", check::MAX_EXPORTS));
         }
-        if self.pools[at].exports.len() >= check::MAX_EXPORTS {
-            let expected = alloc::format!("must be at most {}", check::MAX_EXPORTS);
-            return Err(InvalidField::new("exports", expected));
+        if at.is_none() && self.pools.len() >= check::MAX_POOLS {
+            return Err(check::too_many("pools", check::MAX_POOLS));
         }
-        let export = self.new_export(export, true);
-        self.pools[at].exports.push(export);
+        if pool.is_empty() {
+            return Err(InvalidField::new("pool", "must not be empty"));
+        }
+        let at = at.unwrap_or_else(|| self.import(pool.to_owned()));
+        self.pools[at].is_imported = true;
+        self.set_export(now, at, export);
         Ok(())
     }
 
@@ -266,7 +321,7 @@ impl Clusters {
     /// When the pool is unknown.
     pub fn explain(&self, now: Instant, inquiry: &Inquiry<'_>) -> Result<Explanation, NoCluster> {
         let now = now.max(self.now);
-        let at = self.pool(inquiry.pool).map_err(NoCluster::UnknownPool)?;
+        let at = self.imported(inquiry.pool).map_err(NoCluster::UnknownPool)?;
         let mut candidates = self.candidates(now, at, inquiry, Steering::Configured);
         let chosen = self.peek(at, &mut candidates);
         let choice = chosen.map(|(chosen, reason)| {
@@ -316,8 +371,14 @@ impl Clusters {
         Ok(())
     }
 
-    /// Removes the export if it is withdrawn and has nothing in flight.
+    /// Removes the export if it is withdrawn and has nothing in flight, and its pool with the last
+    /// one.
     fn remove_drained(&mut self, pool: usize, export: usize) {
+        self.drain(pool, export);
+        self.remove_unused(pool);
+    }
+
+    fn drain(&mut self, pool: usize, export: usize) {
         let Pool { name, exports, .. } = &mut self.pools[pool];
         if !exports[export].withdrawn || exports[export].in_flight > 0 {
             return;
@@ -331,19 +392,78 @@ impl Clusters {
         }
     }
 
-    fn import(&mut self, name: &str) -> Result<usize, InvalidField> {
-        if name.is_empty() || self.pools.len() >= check::MAX_POOLS {
-            let expected = alloc::format!("must have a name, and be at most {}", check::MAX_POOLS);
-            return Err(InvalidField::new("pools", expected));
+    fn remove_all_drained(&mut self) {
+        for pool in (0..self.pools.len()).rev() {
+            for export in (0..self.pools[pool].exports.len()).rev() {
+                self.drain(pool, export);
+            }
+            self.remove_unused(pool);
         }
-        let (name, exports, durations) = (name.to_owned(), Vec::new(), Durations::default());
-        self.pools.push(Pool { name, timeout: None, exports, durations });
-        Ok(self.pools.len() - 1)
     }
 
-    fn new_export(&mut self, export: Export, ramps: bool) -> ExportState {
+    fn remove_unused(&mut self, pool: usize) {
+        let Pool { exports, is_imported, .. } = &self.pools[pool];
+        if exports.is_empty() && !is_imported {
+            self.pools.remove(pool);
+        }
+    }
+
+    fn import(&mut self, name: String) -> usize {
+        self.pools.push(Pool {
+            name,
+            timeout: None,
+            balancing: Balancing::default(),
+            exports: Vec::new(),
+            durations: Durations::default(),
+            is_imported: true,
+        });
+        self.pools.len() - 1
+    }
+
+    /// Adds an export, changes one, or takes a withdrawal back.
+    fn set_export(&mut self, now: Instant, pool: usize, export: Export) {
+        let Pool { balancing, exports, .. } = &mut self.pools[pool];
+        let mut known = exports.iter_mut();
+        match known.find(|known| known.export.cluster == export.cluster) {
+            Some(known) => known.renew(now, export.resolved(&self.config.members, balancing)),
+            None => self.add_export(pool, export, true),
+        }
+    }
+
+    fn add_export(&mut self, pool: usize, export: Export, ramps: bool) {
         self.next_id += 1;
-        ExportState::new(self.next_id, export, ramps)
+        let Pool { balancing, exports, .. } = &mut self.pools[pool];
+        let export = export.resolved(&self.config.members, balancing);
+        exports.push(ExportState::new(self.next_id, export, ramps));
+    }
+
+    /// Whether new pools and exports fit beside those that are known: these may have to drain.
+    fn check_room(&self, pools: &[ImportedPool]) -> Result<(), InvalidField> {
+        let known = |name: &str| self.pools.iter().find(|known| known.name == name);
+        let new = pools.iter().filter(|pool| known(&pool.name).is_none()).count();
+        if self.pools.len() + new > check::MAX_POOLS {
+            return Err(check::too_many("pools", check::MAX_POOLS));
+        }
+        for (at, pool) in pools.iter().enumerate() {
+            let states = known(&pool.name).map_or(&[][..], |known| &known.exports);
+            let is_new = |it: &&Export| !states.iter().any(|of| of.export.cluster == it.cluster);
+            let new = pool.exports.iter().filter(is_new).count();
+            if states.len() + new > check::MAX_EXPORTS {
+                let error = check::too_many("exports", check::MAX_EXPORTS);
+                return Err(error.within(&alloc::format!("pools[{at}]")));
+            }
+        }
+        Ok(())
+    }
+
+    /// The pool of this name that gets requests.
+    fn imported(&self, name: &str) -> Result<usize, UnknownName> {
+        let at = self.pool(name)?;
+        if self.pools[at].is_imported {
+            return Ok(at);
+        }
+        let imported = self.pools.iter().filter(|pool| pool.is_imported);
+        Err(UnknownName::new(name, imported.map(|pool| &*pool.name)))
     }
 
     fn pool(&self, name: &str) -> Result<usize, UnknownName> {

@@ -4,7 +4,6 @@
 //! |---|---|
 //! | `mod` | [`read`]: from a text to a [`Configuration`] |
 //! | `configuration` | what a file describes |
-//! | `balancing` | how a pool is balanced over clusters |
 //! | `documents` | all documents of a file as one configuration |
 //! | `own_file` | the own file |
 //! | `kinds/` | documents of Kubernetes kinds, one a file |
@@ -16,7 +15,6 @@
 //! A file is YAML or JSON. It is read strictly: an unknown field, a wrong type and a name that
 //! nothing has are errors with file, line, path and the accepted values.
 
-mod balancing;
 mod configuration;
 mod documents;
 mod kinds;
@@ -28,8 +26,7 @@ pub(crate) mod yaml;
 
 use alloc::vec::Vec;
 
-pub use balancing::{Balancing, BalancingMetric, Signals};
-pub use configuration::{Configuration, PoolConfig};
+pub use configuration::{Configuration, PoolConfig, Signals};
 pub use print::Change;
 pub use problem::Problem;
 pub use schema::schema;

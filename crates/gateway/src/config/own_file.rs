@@ -17,11 +17,11 @@ use core::fmt;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
-use slotwise::{Config, Endpoint};
+use slotwise::{Config, Endpoint, Seconds};
 
-use super::balancing::{Balancing, BalancingMetric, Signals};
-use super::configuration::{Configuration, PoolConfig};
+use super::configuration::{Configuration, PoolConfig, Signals};
 use super::problem::Problem;
+use crate::clusters::{Balancing, BalancingMetric, Cluster, ClustersConfig, Export};
 use crate::gates::GatesConfig;
 use crate::health_checks::HealthCheckConfig;
 use crate::routing::{
@@ -45,12 +45,15 @@ pub(super) struct OwnFile {
     seed: u64,
     gates: Option<GatesConfig>,
     signals: Signals,
+    clusters: ClustersConfig,
     // The only pool of a file without `pools`.
     models: Vec<String>,
     adapters: Vec<AdapterModel>,
     endpoints: Vec<FileEndpoint>,
     scheduler: Option<Config>,
-    balancing: Option<Balancing>,
+    balancing: Balancing,
+    exports: Vec<Export>,
+    timeout: Option<Seconds>,
     health_check: Option<HealthCheckConfig>,
 }
 
@@ -63,7 +66,9 @@ struct FilePool {
     fallback: Option<String>,
     endpoints: Vec<FileEndpoint>,
     scheduler: Config,
-    balancing: Option<Balancing>,
+    balancing: Balancing,
+    exports: Vec<Export>,
+    timeout: Option<Seconds>,
     health_check: Option<HealthCheckConfig>,
 }
 
@@ -86,6 +91,10 @@ pub(super) fn read(node: &Node, pools: &[&str]) -> Result<Configuration, Problem
             return Err(Problem::new(message));
         }
     }
+    if !file.clusters.pools.is_empty() {
+        let message = "must be absent; the file's own `pools` list the clusters that export them";
+        return Err(Problem::new(message).in_field("pools").in_field("clusters"));
+    }
     Ok(file.configuration(pools))
 }
 
@@ -99,7 +108,7 @@ pub(super) fn write(configuration: &Configuration) -> OwnFile {
     let RoutingConfig { seed, pin, pools, rules, rewrites, objectives, .. } =
         configuration.routing.clone();
     let of_pool = |routed: RoutedPool| {
-        let PoolConfig { scheduler, endpoints, balancing, health_check } =
+        let PoolConfig { scheduler, endpoints, balancing, exports, timeout, health_check } =
             configuration.pools.get(&routed.name).cloned().unwrap_or_default();
         FilePool {
             name: routed.name,
@@ -109,6 +118,8 @@ pub(super) fn write(configuration: &Configuration) -> OwnFile {
             endpoints: endpoints.into_iter().map(FileEndpoint).collect(),
             scheduler,
             balancing,
+            exports,
+            timeout,
             health_check,
         }
     };
@@ -121,6 +132,7 @@ pub(super) fn write(configuration: &Configuration) -> OwnFile {
         seed,
         gates: configuration.gates.clone(),
         signals: configuration.signals.clone(),
+        clusters: configuration.clusters.clone(),
         ..OwnFile::default()
     }
 }
@@ -128,10 +140,12 @@ pub(super) fn write(configuration: &Configuration) -> OwnFile {
 /// A file with the defaults of all that the configuration has: each list has one item.
 pub(super) fn template(configuration: &Configuration) -> OwnFile {
     let endpoint = FileEndpoint(Endpoint::new(""));
-    let pool = FilePool { endpoints: [endpoint].into(), ..FilePool::default() };
+    let exports = [Export::default()].into();
+    let pool = FilePool { endpoints: [endpoint].into(), exports, ..FilePool::default() };
     OwnFile {
         pools: [pool].into(),
         rules: [Rule::default()].into(),
+        clusters: with_a_member(),
         gates: configuration.gates.as_ref().map(|_| GatesConfig::default()),
         ..OwnFile::default()
     }
@@ -152,14 +166,14 @@ pub(super) fn example() -> OwnFile {
         ..ModelRewrite::default()
     };
     let objective = Objective::default();
+    let balancing =
+        Balancing { metrics: [BalancingMetric::default()].into(), ..Balancing::default() };
     let pool = FilePool {
         models: [String::new()].into(),
         adapters: [AdapterModel::default()].into(),
         endpoints: [FileEndpoint(Endpoint::new(""))].into(),
-        balancing: Some(Balancing {
-            metrics: [BalancingMetric::default()].into(),
-            ..Balancing::default()
-        }),
+        balancing: balancing.clone(),
+        exports: [Export { balancing, ..Export::default() }].into(),
         ..FilePool::default()
     };
     OwnFile {
@@ -168,6 +182,8 @@ pub(super) fn example() -> OwnFile {
         endpoints: pool.endpoints.clone(),
         scheduler: Some(Config::default()),
         balancing: pool.balancing.clone(),
+        exports: pool.exports.clone(),
+        clusters: with_a_member(),
         pools: [pool].into(),
         rules: [rule].into(),
         rewrites: [rewrite].into(),
@@ -177,12 +193,19 @@ pub(super) fn example() -> OwnFile {
     }
 }
 
+/// The defaults of clusters, with one member.
+fn with_a_member() -> ClustersConfig {
+    ClustersConfig { members: [Cluster::default()].into(), ..ClustersConfig::default() }
+}
+
 impl OwnFile {
     /// Whether the top level describes the only pool.
     fn describes_one_pool(&self) -> bool {
         !(self.models.is_empty() && self.adapters.is_empty() && self.endpoints.is_empty())
             || self.scheduler.is_some()
-            || self.balancing.is_some()
+            || self.balancing != Balancing::default()
+            || !self.exports.is_empty()
+            || self.timeout.is_some()
             || self.health_check.is_some()
     }
 
@@ -196,6 +219,8 @@ impl OwnFile {
                 endpoints: self.endpoints,
                 scheduler: self.scheduler.unwrap_or_default(),
                 balancing: self.balancing,
+                exports: self.exports,
+                timeout: self.timeout,
                 health_check: self.health_check,
             });
         }
@@ -213,11 +238,13 @@ impl OwnFile {
             (routed.models, routed.adapters) = (pool.models, pool.adapters);
             routed.fallback = pool.fallback;
             let endpoints = pool.endpoints.into_iter().map(|endpoint| endpoint.0).collect();
-            let FilePool { scheduler, balancing, health_check, .. } = pool;
-            let config = PoolConfig { scheduler, endpoints, balancing, health_check };
+            let FilePool { scheduler, balancing, exports, timeout, health_check, .. } = pool;
+            let config =
+                PoolConfig { scheduler, endpoints, balancing, exports, timeout, health_check };
             pools.insert(pool.name, config);
         }
-        Configuration { routing, pools, gates: self.gates, signals: self.signals }
+        let Self { gates, signals, clusters, .. } = self;
+        Configuration { routing, pools, gates, signals, clusters }
     }
 }
 

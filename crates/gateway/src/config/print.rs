@@ -190,8 +190,9 @@ fn within(path: &mut String, step: &str, run: impl FnOnce(&mut String)) {
     path.truncate(length);
 }
 
+/// The name of an item; that of an export is its cluster.
 fn name_of(item: &Value) -> Option<&str> {
-    item.get("name")?.as_str()
+    item.get("name").or_else(|| item.get("cluster"))?.as_str()
 }
 
 /// Whether all items have names.

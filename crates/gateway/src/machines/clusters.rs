@@ -56,6 +56,13 @@ struct ExportArguments {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct SetConfigArguments {
+    now: Seconds,
+    config: ClustersConfig,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct AtCluster {
     now: Seconds,
     pool: String,
@@ -104,6 +111,9 @@ impl Calls for ClustersMachine {
             "export" => read(arguments).and_then(|it: ExportArguments| {
                 done(clusters.export(at(it.now), &it.pool, it.export))
             }),
+            "set_config" => read(arguments).and_then(|it: SetConfigArguments| {
+                done(clusters.set_config(at(it.now), it.config))
+            }),
             "withdraw" => read(arguments).and_then(|it: AtCluster| {
                 done(clusters.withdraw(at(it.now), &it.pool, &it.cluster))
             }),
@@ -124,6 +134,7 @@ impl Calls for ClustersMachine {
             "fail",
             "cancel",
             "export",
+            "set_config",
             "withdraw",
             "drained",
             "timeout_hint",

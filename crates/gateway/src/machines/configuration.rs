@@ -28,6 +28,14 @@ struct OfPool {
     pool: String,
 }
 
+/// The pools that clusters export, or one of them.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Clusters {
+    #[serde(default)]
+    pool: Option<String>,
+}
+
 pub(super) fn new(arguments: &Node) -> Result<Box<dyn Calls>, ArgumentError> {
     Ok(Box::new(ConfigurationMachine(load(arguments)?)))
 }
@@ -52,13 +60,15 @@ impl Calls for ConfigurationMachine {
             "gates" => Ok(json!(configuration.gates)),
             "schema" => Ok(config::schema().into()),
             "signals" => Ok(json!(configuration.signals)),
+            "clusters" => read(arguments)
+                .map(|of: Clusters| json!(configuration.clusters_config(of.pool.as_deref()))),
             "pool" => read(arguments).map(|of: OfPool| of_pool(configuration, &of.pool)),
             _ => return None,
         })
     }
 
     fn names(&self) -> &'static [&'static str] {
-        &["text", "ignored", "diff", "routing", "gates", "schema", "signals", "pool"]
+        &["text", "ignored", "diff", "routing", "gates", "schema", "signals", "clusters", "pool"]
     }
 }
 
@@ -75,6 +85,8 @@ fn of_pool(configuration: &Configuration, name: &str) -> Value {
             "scheduler": pool.scheduler,
             "endpoints": pool.endpoints,
             "balancing": pool.balancing,
+            "exports": pool.exports,
+            "timeout": pool.timeout,
             "health_check": pool.health_check,
         })
     };

@@ -20,7 +20,7 @@ import { SlotwiseError } from './errors.js';
 import { type Data, Machine } from './machine.js';
 
 /** Why a cluster was chosen. */
-export type Reason = 'nearest' | 'prefix' | 'spill' | 'fail_over' | 'ramp' | 'full' | 'last_resort';
+export type Reason = 'nearest' | 'prefix' | 'spill' | 'fail_over' | 'ramp' | 'score' | 'full' | 'last_resort';
 
 /** Whether a cluster may get a request, and otherwise why not. */
 export type Standing =
@@ -118,12 +118,14 @@ export interface ClusterInquiry extends At {
 export interface ClusterReport extends At {
   /** Whether its health checks pass; `true` by default. */
   readonly healthy?: boolean | undefined;
-  /** The number of endpoints that accept requests; 1 by default. */
+  /** The number of endpoints that accept requests; all that the export lists, or 1, by default. */
   readonly readyEndpoints?: number | undefined;
   /** Requests in flight from all routers; those of this one by default. */
   readonly inFlight?: number | undefined;
   /** Utilisation as a share, by the metric's name. */
   readonly utilization?: Readonly<Record<string, number>> | undefined;
+  /** The mean of requests that wait at an endpoint, for scorers. */
+  readonly queue?: number | undefined;
   /** Milliseconds that a new request is predicted to wait in its queues. */
   readonly waitMs?: number | undefined;
 }
@@ -234,6 +236,14 @@ export class Clusters {
   /** Adds an export, changes one, or takes a withdrawal back. */
   export(pool: string, exported: { readonly [name: string]: Data }, { now }: At): void {
     this.#machine.call('export', { now: now / 1_000, pool, export: exported });
+  }
+
+  /**
+   * Changes the configuration; sessions, requests in flight and health are kept. Exports that are
+   * missing are withdrawn, and new ones get a growing share.
+   */
+  setConfig(config: { readonly [name: string]: Data }, { now }: At): void {
+    this.#machine.call('set_config', { now: now / 1_000, config });
   }
 
   /** Withdraws an export: it gets nothing new. */

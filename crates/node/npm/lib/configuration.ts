@@ -24,12 +24,16 @@ type FilePool = Omit<PoolConfig, 'healthCheck'> & {
   readonly health_check: PoolConfig['healthCheck'];
 };
 
-/** A pool: the configuration of its scheduler and its endpoints, as files have them. */
+/** A pool: its scheduler, its endpoints, and the clusters that export it, as files have them. */
 export interface PoolConfig {
   readonly scheduler: { readonly [name: string]: Data };
   readonly endpoints: readonly { readonly [name: string]: Data }[];
-  /** How requests are balanced over the clusters that export the pool. */
-  readonly balancing: { readonly [name: string]: Data } | null;
+  /** What counts as load where clusters export the pool. */
+  readonly balancing: { readonly [name: string]: Data };
+  /** The clusters that export the pool; none if only this gateway serves it. */
+  readonly exports: readonly { readonly [name: string]: Data }[];
+  /** Seconds of the time-out of its requests; null leaves it to the host. */
+  readonly timeout: number | null;
   /** How the host probes the endpoints; null probes none. */
   readonly healthCheck: { readonly [name: string]: Data } | null;
 }
@@ -94,6 +98,11 @@ export class Configuration {
   /** What an `Ingress` takes. */
   ingress(): { readonly [name: string]: Data } {
     return { routing: this.#routing, gates: this.gates };
+  }
+
+  /** What `Clusters` takes: the pools that clusters export, or only this one. */
+  clusters(pool?: string): { readonly [name: string]: Data } {
+    return this.#machine.call('clusters', { pool });
   }
 
   /** The file without defaults. */

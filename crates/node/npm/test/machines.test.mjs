@@ -5,6 +5,7 @@ import { readFileSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { test } from 'node:test';
 import { Clusters, NoClusterError } from 'slotwise/clusters';
+import { Configuration } from 'slotwise/configuration';
 import { Gates, RefusedError, SafetyCheck } from 'slotwise/gates';
 import { HealthChecks } from 'slotwise/health_checks';
 import { NoRouteError, Routing } from 'slotwise/routing';
@@ -100,24 +101,43 @@ test('health checks are typed', () => {
   assert.throws(() => new HealthChecks({ interval: 1, timeout: 2 }), /timeout/);
 });
 
+test('a configuration describes clusters', () => {
+  const described = new Configuration(`
+clusters: {members: [{name: eu-1, region: eu}, {name: us-1, region: us, network_time: 0.04}]}
+pools:
+- {name: llama, timeout: 120, exports: [{cluster: eu-1}, {cluster: us-1}],
+   balancing: {max_in_flight_per_endpoint: 1}}
+- {name: local}
+`);
+  const { timeout, exports, balancing } = described.pool('llama');
+  assert.deepEqual([timeout, exports.length, balancing.metrics], [120, 2, []]);
+  assert.deepEqual(described.clusters('local').pools, []);
+  const clusters = new Clusters(described.clusters());
+  clusters.report('llama', 'eu-1', { now: 0 });
+  clusters.report('llama', 'us-1', { now: 0 });
+  assert.equal(clusters.choose('llama', { now: 0 }).region, 'eu');
+  assert.equal(clusters.choose('llama', { now: 0 }).region, 'us');
+});
+
 test('a choice of a cluster is typed', () => {
   const exports = [{ cluster: 'a', region: 'eu', networkTime: 0.5 }];
   const clusters = new Clusters({ pools: [{ name: 'p', timeout: 1, exports }] });
   clusters.report('p', 'a', { now: 0, readyEndpoints: 2, inFlight: 1, waitMs: 250 });
   const choice = clusters.choose('p', { now: 1_000, promptTokens: 5_000, cachedTokens: { a: 2_500 } });
   assert.deepEqual(choice, {
-    cluster: 'a', region: 'eu', reason: 'full', costMs: 1_000, cachedTokens: 2_500, dryRun: [],
+    cluster: 'a', region: 'eu', reason: 'full', costMs: 750, cachedTokens: 2_500, dryRun: [],
   });
   const { candidates } = clusters.explain('p', { now: 1_000 });
   assert.deepEqual(candidates, [{
     cluster: 'a', region: 'eu', standing: 'full', load: 1, inFlight: 1, share: 1,
-    networkMs: 500, waitMs: 250, cachedTokens: 0, costMs: 750,
+    networkMs: 500, waitMs: 125, cachedTokens: 0, costMs: 625,
   }]);
   clusters.complete('p', 'a', { now: 2_000, durationMs: 1_000 });
   for (let request = 0; request < 99; request++) {
     clusters.begin('p', 'a', { now: 2_000 });
     clusters.complete('p', 'a', { now: 2_000, durationMs: 1_000 });
   }
+  clusters.setConfig({ pools: [{ name: 'p', timeout: 1, exports }] }, { now: 2_000 });
   const hint = clusters.timeoutHint('p');
   assert.equal(hint.timeoutMs, 1_000);
   assert.equal(hint.isTooShort, true);

@@ -5,8 +5,10 @@
 //! | `mod` | the setup, the table |
 //! | `workload` | conversations in two regions |
 //! | `router` | routers at the entry of a region |
+//! | `external` | a router in another process |
 //! | `world` | the simulation |
 
+mod external;
 mod router;
 mod workload;
 mod world;
@@ -64,11 +66,19 @@ pub struct Figures {
     pub lost_not_begun: u64,
 }
 
-/// The figures of all routers. Each router of a run gets the same conversations.
-pub fn compare(setup: &Setup) -> Vec<Figures> {
+/// The figures of all routers, last that of the command if there is one. Each router of a run gets
+/// the same conversations.
+pub fn compare(setup: &Setup, external: Option<&str>) -> Vec<Figures> {
     let conversations = workload::conversations(setup);
-    let of = |kind: &router::Kind| figures(kind.0, &world::run(setup, &conversations, kind.1));
-    router::KINDS.iter().map(of).collect()
+    let of = |kind: &router::Kind| figures(kind.0, &world::run(setup, &conversations, &kind.1));
+    let mut all: Vec<_> = router::KINDS.iter().map(of).collect();
+    if let Some(command) = external {
+        let start = |home, _| -> Box<dyn router::Router> {
+            Box::new(external::External::start(command, home, setup.seed))
+        };
+        all.push(figures("external", &world::run(setup, &conversations, &start)));
+    }
+    all
 }
 
 /// A Markdown table.
@@ -141,8 +151,8 @@ mod tests {
             lost_for: Duration::from_secs(30),
             seed: 1,
         };
-        let all = compare(&setup);
-        assert_eq!(all, compare(&setup));
+        let all = compare(&setup, None);
+        assert_eq!(all, compare(&setup, None));
         for it in &all {
             assert_eq!(it.lost_not_begun > 0, it.router == "per region", "{it:?}");
             assert!(it.requests > 100, "{it:?}");

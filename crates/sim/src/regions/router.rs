@@ -5,7 +5,8 @@ use slotwise_gateway::clusters::{Clusters, ClustersConfig, Export, Inquiry, Repo
 
 use super::{NETWORK, SILENT_AFTER};
 
-/// A router's name, and how one is made for the entry of a region.
+/// A router's name, and how one is made for the entry of a region from the prefill rate of a
+/// replica.
 pub(super) type Kind = (&'static str, fn(usize, f64) -> Box<dyn Router>);
 
 pub(super) const KINDS: [Kind; 4] = [
@@ -18,6 +19,7 @@ pub(super) const KINDS: [Kind; 4] = [
 /// A request at the entry.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked<'a> {
+    pub(super) id: usize,
     pub(super) input: u32,
     pub(super) session: &'a str,
     /// The region of the conversation's last turn, and the tokens of its prompt.
@@ -41,8 +43,9 @@ pub(super) struct Load {
 pub(super) trait Router {
     fn choose(&mut self, now: Instant, asked: &Asked<'_>) -> Option<usize>;
     fn report(&mut self, now: Instant, region: usize, load: Load);
-    fn complete(&mut self, _now: Instant, _region: usize) {}
-    fn fail(&mut self, _now: Instant, _region: usize) {}
+    fn first_token(&mut self, _now: Instant, _id: usize, _ttft: f64) {}
+    fn complete(&mut self, _now: Instant, _region: usize, _id: usize) {}
+    fn fail(&mut self, _now: Instant, _region: usize, _id: usize) {}
 }
 
 /// Each region serves its own clients.
@@ -161,7 +164,7 @@ impl Router for Slotwise {
 
     fn report(&mut self, now: Instant, region: usize, load: Load) {
         let report = Report {
-            ready_endpoints: load.ready,
+            ready_endpoints: Some(load.ready),
             in_flight: Some(load.in_flight),
             utilization: [("vllm:kv_cache_usage_perc".to_owned(), load.kv_usage)].into(),
             wait: Seconds::new(load.wait),
@@ -170,11 +173,11 @@ impl Router for Slotwise {
         self.0.report(now, "pool", NAMES[region], &report).expect("an export");
     }
 
-    fn complete(&mut self, now: Instant, region: usize) {
+    fn complete(&mut self, now: Instant, region: usize, _: usize) {
         self.0.complete(now, "pool", NAMES[region], None).expect("a request in flight");
     }
 
-    fn fail(&mut self, now: Instant, region: usize) {
+    fn fail(&mut self, now: Instant, region: usize, _: usize) {
         self.0.fail(now, "pool", NAMES[region]).expect("a request in flight");
     }
 }

@@ -54,7 +54,7 @@ impl Request {
 pub(super) fn run(
     setup: &Setup,
     conversations: &[Conversation],
-    make: fn(usize, f64) -> Box<dyn Router>,
+    make: &dyn Fn(usize, f64) -> Box<dyn Router>,
 ) -> Vec<Request> {
     let rate = 4_000.0 / setup.class.prefill_seconds(4_000, 0);
     let routers = [0, 1].map(|home| make(home, rate));
@@ -170,7 +170,7 @@ impl World<'_> {
         let request = &self.requests[id];
         let session = request.conversation.to_string();
         let last = self.places[request.conversation].map(|(region, _, tokens)| (region, tokens));
-        let asked = Asked { input: request.input, session: &session, last, failed };
+        let asked = Asked { id, input: request.input, session: &session, last, failed };
         match self.routers[request.home].choose(self.now, &asked) {
             Some(region) => {
                 let arrives = self.now + one_way(request.home, region);
@@ -215,7 +215,7 @@ impl World<'_> {
     /// Another region is asked if the answer has not begun.
     fn retry(&mut self, id: usize) {
         let Request { home, region, first_token, .. } = self.requests[id];
-        self.routers[home].fail(self.now, region);
+        self.routers[home].fail(self.now, region, id);
         if first_token.is_some() {
             self.lose_request(id);
         } else {
@@ -246,13 +246,15 @@ impl World<'_> {
             let request = &mut self.requests[id as usize];
             request.first_token = Some(self.now + one_way(request.home, region));
             request.cached = cached;
+            let (home, ttft) = (request.home, request.ttft());
+            self.routers[home].first_token(self.now, id as usize, ttft.unwrap_or_default());
         }
         for id in outcome.finished {
             let request = &mut self.requests[id as usize];
             let ended = self.now + one_way(request.home, region);
             request.finished = Some(ended);
             let Request { home, conversation, turn, .. } = *request;
-            self.routers[home].complete(self.now, region);
+            self.routers[home].complete(self.now, region, id as usize);
             if turn + 1 < self.conversations[conversation].turns.len() {
                 let think = Duration::from_secs_f64(5.0 + 20.0 * self.rng.unit());
                 self.at(ended + think, Event::Send { conversation, turn: turn + 1 });

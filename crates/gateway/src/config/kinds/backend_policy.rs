@@ -1,15 +1,15 @@
-//! `GCPBackendPolicy`: how a pool is balanced over its clusters.
+//! `GCPBackendPolicy`: how a pool is balanced over its clusters, and its time-out.
 
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::num::NonZeroU32;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use slotwise::Seconds;
 
 use super::object::{Document, Object, PoolRef};
-use crate::config::balancing::{Balancing, BalancingMetric};
+use crate::clusters::{Balancing, BalancingMetric};
 use crate::config::configuration::Configuration;
 use crate::config::problem::Problem;
 
@@ -28,7 +28,7 @@ struct Policy {
     balancing_mode: Option<BalancingMode>,
     custom_metrics: Vec<Metric>,
     #[serde(alias = "maxInFlightRequestsPerEndpoint")]
-    max_in_flight_per_endpoint: Option<NonZeroU32>,
+    max_in_flight_per_endpoint: Option<u32>,
     traffic_duration: IgnoredAny,
     backend_preference: IgnoredAny,
     capacity_scaler_percent: IgnoredAny,
@@ -39,7 +39,7 @@ struct Policy {
     scopes: IgnoredAny,
     security_policy: IgnoredAny,
     session_affinity: IgnoredAny,
-    timeout_sec: IgnoredAny,
+    timeout_sec: Option<u32>,
 }
 
 #[derive(Clone, Copy, Deserialize, Eq, PartialEq)]
@@ -70,7 +70,7 @@ const fn sixty() -> u32 {
 const NAMED: &str = "gke.named_metrics.";
 
 /// Fields that the host applies.
-const OF_THE_HOST: [&str; 11] = [
+const OF_THE_HOST: [&str; 10] = [
     "trafficDuration",
     "backendPreference",
     "capacityScalerPercent",
@@ -81,7 +81,6 @@ const OF_THE_HOST: [&str; 11] = [
     "scopes",
     "securityPolicy",
     "sessionAffinity",
-    "timeoutSec",
 ];
 
 pub(super) fn read(
@@ -93,18 +92,20 @@ pub(super) fn read(
         .target_ref
         .resolve(&super::pools(configuration))
         .map_err(|problem| problem.in_field("targetRef").in_field("spec"))?;
+    let timeout = spec.default.timeout_sec;
     let balancing =
         balancing(spec.default).map_err(|problem| problem.in_field("default").in_field("spec"))?;
     for field in OF_THE_HOST {
         let path = format!("spec.default.{field}");
         document.ignore(&path, "has no effect; it configures Google's load balancer");
     }
-    if balancing.is_none() {
+    let pool = configuration.pool(&pool);
+    pool.timeout = timeout.map(|seconds| Seconds::new(seconds.into())).or(pool.timeout);
+    let Some(balancing) = balancing else {
         document.ignore("spec.default.balancingMode", "has no effect; it needs a load balancer");
         return Ok(());
-    }
-    let pool = configuration.pool(&pool);
-    if pool.balancing.is_some() {
+    };
+    if pool.balancing != Balancing::default() {
         let message = "is the second policy of this pool; merge them into one";
         return Err(Problem::new(message).in_field("targetRef").in_field("spec"));
     }
@@ -114,12 +115,12 @@ pub(super) fn read(
 
 /// The balancing of a policy; `None` if it has none that a gateway can do.
 fn balancing(policy: Policy) -> Result<Option<Balancing>, Problem> {
-    let has_metrics = !policy.custom_metrics.is_empty();
+    let has_metrics = policy.custom_metrics.iter().any(|metric| !metric.dry_run);
     let limit = policy.max_in_flight_per_endpoint;
     if has_metrics && limit.is_some() {
         return Err(Problem::new(
             "must have customMetrics or maxInFlightPerEndpoint, which exclude each other; \
-             remove one",
+             remove one, or set dryRun of the metrics",
         ));
     }
     let lacks = |field: &str| Problem::new(format!("lacks the field {field:?} of its mode"));
@@ -136,7 +137,7 @@ fn balancing(policy: Policy) -> Result<Option<Balancing>, Problem> {
         Some(BalancingMode::InFlight) if limit.is_none() => {
             return Err(lacks("maxInFlightPerEndpoint"));
         }
-        _ if !has_metrics && limit.is_none() => return Ok(None),
+        _ if policy.custom_metrics.is_empty() && limit.is_none() => return Ok(None),
         _ => {}
     }
     let mut metrics = Vec::new();
@@ -147,11 +148,10 @@ fn balancing(policy: Policy) -> Result<Option<Balancing>, Problem> {
             let problem = Problem::new(message).in_field("maxUtilizationPercent");
             return Err(problem.in_item(at).in_field("customMetrics"));
         }
-        metrics.push(BalancingMetric {
-            name: metric.name.strip_prefix(NAMED).unwrap_or(&metric.name).into(),
-            max_utilization: f64::from(percent) / 100.0,
-            dry_run: metric.dry_run,
-        });
+        let name = metric.name.strip_prefix(NAMED).unwrap_or(&metric.name);
+        let mut read = BalancingMetric::new(name, f64::from(percent) / 100.0);
+        read.dry_run = metric.dry_run;
+        metrics.push(read);
     }
     Ok(Some(Balancing { metrics, max_in_flight_per_endpoint: limit }))
 }

@@ -10,11 +10,13 @@ use alloc::vec::Vec;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use slotwise::Config;
+use slotwise::plugins::ProfileConfig;
 
 use super::flow_control::{self, FlowControl};
 use super::object::Document;
-use super::plugins::{PluginRef, PluginSpec, Plugins};
+use super::plugins::{Plugin, PluginRef, PluginSpec, Plugins};
 use super::scheduling::{self, Profile};
+use crate::clusters::ClusterScorers;
 use crate::config::configuration::Configuration;
 use crate::config::problem::Problem;
 use crate::tree::unknown;
@@ -88,6 +90,12 @@ pub(super) fn read(
     } else {
         scheduling::apply(&file.scheduling_profiles, &plugins, document, &mut scheduler)?;
     }
+    let scorers = scheduling::cluster_scorers(&file.scheduling_profiles, &plugins);
+    if scorers.is_some() && scheduler.profile == Some(ProfileConfig::default()) {
+        // The file chooses between clusters, and does not say how they choose an endpoint.
+        scheduler.profile = None;
+    }
+    set_scorers(scorers, &plugins, document, configuration);
     let detector = file.saturation_detector;
     let flow = &mut scheduler.flow;
     flow_control::apply(file.flow_control, detector, has_flow, &plugins, document, flow)?;
@@ -114,6 +122,26 @@ pub(super) fn read(
         }
     }
     Ok(())
+}
+
+/// Sets what chooses between clusters; without clusters, its plugins are reported.
+fn set_scorers(
+    scorers: Option<ClusterScorers>,
+    plugins: &Plugins,
+    document: &mut Document<'_>,
+    configuration: &mut Configuration,
+) {
+    if configuration.pools.values().any(|pool| !pool.exports.is_empty()) {
+        if scorers.is_some() {
+            configuration.clusters.scorers = scorers;
+        }
+        return;
+    }
+    let of_clusters = |plugin: &&Plugin| plugin.cluster_weight().is_some();
+    for plugin in plugins.iter().filter(of_clusters) {
+        let reason = format!("{} has no effect; no cluster exports a pool", plugin.name);
+        document.ignore(&format!("plugins[{}]", plugin.at), &reason);
+    }
 }
 
 /// Whether the gate `flowControl` is open.

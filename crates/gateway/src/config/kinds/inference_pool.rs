@@ -1,16 +1,18 @@
 //! `InferencePool` v1 and `InferencePoolImport`: pools of endpoints.
 //!
 //! A pool has a name here. Kubernetes selects its pods; an own document or discovery adds the
-//! endpoints.
+//! endpoints. The status of an import lists the clusters that export the pool.
 
 use alloc::collections::BTreeSet;
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::object::{Document, Object};
+use crate::clusters::Export;
 use crate::config::configuration::Configuration;
 use crate::config::problem::Problem;
 
@@ -69,6 +71,24 @@ enum FailureMode {
     FailOpen,
 }
 
+/// What Kubernetes writes about an import; its other fields may change with its versions.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ImportStatus {
+    controllers: Vec<ImportController>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct ImportController {
+    exporting_clusters: Vec<ExportingCluster>,
+}
+
+#[derive(Deserialize)]
+struct ExportingCluster {
+    name: String,
+}
+
 /// The most ports of a pool: each is an endpoint of a pod.
 const MAX_PORTS: usize = 8;
 
@@ -93,7 +113,7 @@ pub(super) fn read_import(
 ) -> Result<(), Problem> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase", deny_unknown_fields)]
-    #[expect(dead_code, reason = "only Kubernetes imports pools")]
+    #[expect(dead_code, reason = "Kubernetes imports pools; its status lists their clusters")]
     struct Import {
         metadata: super::object::Metadata,
         api_version: IgnoredAny,
@@ -101,13 +121,18 @@ pub(super) fn read_import(
         #[serde(default)]
         spec: IgnoredAny,
         #[serde(default)]
-        status: IgnoredAny,
+        status: ImportStatus,
     }
-    let Import { metadata, .. } = document.read()?;
+    let Import { metadata, status, .. } = document.read()?;
     document.ignore("metadata.namespace", "has no effect; names count without namespaces");
     document.ignore("spec", "has no effect; Kubernetes imports pools");
-    document.ignore("status", "has no effect; Kubernetes writes it");
-    configuration.pool(&metadata.name);
+    let pool = configuration.pool(&metadata.name);
+    let controllers = status.controllers.into_iter();
+    for ExportingCluster { name } in controllers.flat_map(|it| it.exporting_clusters) {
+        if !pool.exports.iter().any(|export| export.cluster == name) {
+            pool.exports.push(Export { cluster: name, ..Export::default() });
+        }
+    }
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use slotwise::{ConcurrencyDetector, UtilizationDetector};
 use slotwise::{Decider, Fairness, QueueOrder, SaturationPolicy, UsageLimitPolicy};
 
 use super::object::Document;
+use crate::clusters::ClusterScorers;
 use crate::config::problem::Problem;
 use crate::tree::{self, Entry, Node, ReadError, Reader, Value, unknown};
 
@@ -50,8 +51,18 @@ const USAGE_LIMITS: [&str; 3] =
     ["static-usage-limit-policy", "priority-holdback-policy", "soft-reflective-ceiling-policy"];
 const DETECTORS: [&str; 2] = ["utilization-detector", "concurrency-detector"];
 
+/// Scorers of clusters, and where their weights belong.
+const CLUSTER_SCORERS: [(&str, ClusterWeight); 3] = [
+    ("multicluster-queue-scorer", |scorers| &mut scorers.queue),
+    ("multicluster-kv-cache-utilization-scorer", |scorers| &mut scorers.kv_cache),
+    ("multicluster-prefix-cache-scorer", |scorers| &mut scorers.prefix_cache),
+];
+
+/// The weight of one scorer of clusters.
+pub(super) type ClusterWeight = fn(&mut ClusterScorers) -> &mut f64;
+
 /// Types of plugins without an effect here, and why.
-const WITHOUT_EFFECT: [(&str, &[&str]); 8] = [
+const WITHOUT_EFFECT: [(&str, &[&str]); 7] = [
     (
         "has no effect; the scheduler has the state that it produces",
         &[
@@ -111,14 +122,6 @@ const WITHOUT_EFFECT: [(&str, &[&str]); 8] = [
         &["sheddable-eviction-filter", "priority-then-time-eviction-order-policy"],
     ),
     (
-        "has no effect; it compares clusters",
-        &[
-            "multicluster-queue-scorer",
-            "multicluster-kv-cache-utilization-scorer",
-            "multicluster-prefix-cache-scorer",
-        ],
-    ),
-    (
         "has no effect; the host reads and writes headers",
         &[
             "agent-identity",
@@ -137,7 +140,7 @@ pub(super) struct Plugin {
     kind: String,
     parameters: Node,
     /// The place in the list.
-    at: usize,
+    pub(super) at: usize,
 }
 
 /// All plugins of a document, in order.
@@ -217,6 +220,7 @@ fn known_types() -> impl Iterator<Item = &'static str> {
         .chain(FAIRNESS.map(|(name, _)| name))
         .chain(USAGE_LIMITS)
         .chain(DETECTORS)
+        .chain(CLUSTER_SCORERS.map(|(name, _)| name))
         .chain(WITHOUT_EFFECT.iter().flat_map(|(_, names)| names.iter().copied()))
 }
 
@@ -277,6 +281,12 @@ impl Plugin {
 
     pub(super) fn scorer(&self) -> Result<Option<ScorerPlugin>, Problem> {
         self.of_family(ScorerPlugin::NAMES, ScorerPlugin::from_name)
+    }
+
+    /// The weight that a scorer of clusters sets.
+    pub(super) fn cluster_weight(&self) -> Option<ClusterWeight> {
+        let found = CLUSTER_SCORERS.iter().find(|(name, _)| *name == self.kind);
+        found.map(|(_, weight)| *weight)
     }
 
     pub(super) fn picker(&self) -> Result<Option<PickerPlugin>, Problem> {

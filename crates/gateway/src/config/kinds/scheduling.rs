@@ -13,7 +13,8 @@ use slotwise::plugins::{
 };
 
 use super::object::Document;
-use super::plugins::{Plugin, Plugins};
+use super::plugins::{ClusterWeight, Plugin, Plugins};
+use crate::clusters::ClusterScorers;
 use crate::config::problem::Problem;
 
 /// `SchedulingProfile`.
@@ -88,6 +89,33 @@ pub(super) fn apply(
     Ok(())
 }
 
+/// The weights of the scorers of clusters: those of the first profile that refers to one, else 1
+/// for each that is listed. `None` without such scorers.
+pub(super) fn cluster_scorers(profiles: &[Profile], plugins: &Plugins) -> Option<ClusterScorers> {
+    let mut scorers = ClusterScorers::default();
+    if profiles.is_empty() {
+        let listed = plugins.iter().filter_map(Plugin::cluster_weight);
+        return set_weights(&mut scorers, listed.map(|of| (of, 1.0))).then_some(scorers);
+    }
+    let found = profiles.iter().find(|profile| {
+        let references = profile.plugins.iter();
+        let weights = references.filter_map(|Reference { plugin_ref, weight }| {
+            let plugin = plugins.get(plugin_ref).ok()?;
+            Some((plugin.cluster_weight()?, weight.unwrap_or(1.0)))
+        });
+        set_weights(&mut scorers, weights)
+    });
+    found.map(|_| scorers)
+}
+
+/// Whether there is a weight.
+fn set_weights(
+    scorers: &mut ClusterScorers,
+    weights: impl Iterator<Item = (ClusterWeight, f64)>,
+) -> bool {
+    weights.map(|(of, weight)| *of(scorers) += weight).count() > 0
+}
+
 /// The picker of profiles without one: the first picker of the file.
 fn default_picker(plugins: &Plugins) -> Result<PickerPlugin, Problem> {
     for plugin in plugins.iter() {
@@ -138,7 +166,7 @@ fn of_profile(
         let plugin = plugins.get(plugin_ref).map_err(|problem| located("pluginRef", problem))?;
         let path = format!("{path}.plugins[{at}]");
         let scorer = plugin.scorer()?;
-        if scorer.is_none() {
+        if scorer.is_none() && plugin.cluster_weight().is_none() {
             document.ignore(&format!("{path}.weight"), "has no effect; only scorers have weights");
         } else if weight.is_some_and(|weight| !(weight >= 0.0 && weight.is_finite())) {
             return Err(located("weight", Problem::new("must be finite and at least 0")));
@@ -153,6 +181,7 @@ fn of_profile(
                 return Err(located("pluginRef", Problem::new(message)));
             }
             Some(picker) => (read.picker, has_picker) = (picker, true),
+            None if plugin.cluster_weight().is_some() => {}
             None if known == read.filters.len() + read.scorers.len() => {
                 ignore_stranger(plugin, document, &path);
             }
