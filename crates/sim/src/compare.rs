@@ -6,13 +6,13 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
 use serde::Serialize;
-use slotwise::{Config, ConfigError, Scheduler};
+use slotwise::{Config, ConfigError};
 
 use crate::clients::Clients;
 use crate::fleet::{Record, Setup, fleet_of, simulate, simulate_with};
 use crate::groups::{Groups, HEADING};
 use crate::measure::{FIGURES, Summary};
-use crate::policy::{PolicyKind, configured};
+use crate::policy::{PolicyKind, Reload, configured};
 use crate::trace::Trace;
 
 /// What `slotwise-sim compare --json` prints.
@@ -54,7 +54,16 @@ pub struct Row {
 enum Contender<'a> {
     Named(&'a PolicyKind),
     /// The scheduler with a valid configuration of the caller's.
-    Configured(&'a Config),
+    Configured(&'a Configured),
+}
+
+/// A configuration of the caller's, and those that replace it during the run.
+#[derive(Clone, Debug, Default)]
+pub struct Configured {
+    /// The first.
+    pub config: Config,
+    /// The others.
+    pub reloads: Vec<Reload>,
 }
 
 impl Contender<'_> {
@@ -68,8 +77,8 @@ impl Contender<'_> {
     fn simulate(&self, trace: &Trace, setup: &Setup) -> Record {
         match self {
             Self::Named(kind) => simulate(trace, setup, kind),
-            Self::Configured(config) => {
-                let policy = configured(config, &fleet_of(trace, setup));
+            Self::Configured(Configured { config, reloads }) => {
+                let policy = configured(config, reloads, &fleet_of(trace, setup));
                 simulate_with(trace, setup, policy.expect("it was checked"))
             }
         }
@@ -85,17 +94,17 @@ pub fn compare(trace: &Trace, setup: &Setup, policies: &[PolicyKind], seeds: u64
 ///
 /// # Errors
 ///
-/// The configuration is invalid.
+/// A configuration is invalid, or changes a field that is fixed while a scheduler runs.
 pub fn compare_with(
     trace: &Trace,
     setup: &Setup,
     policies: &[PolicyKind],
-    config: &Config,
+    own: &Configured,
     seeds: u64,
 ) -> Result<Comparison, ConfigError> {
-    Scheduler::new(config.clone())?;
+    configured(&own.config, &own.reloads, &fleet_of(trace, setup))?;
     let mut contenders: Vec<_> = policies.iter().map(Contender::Named).collect();
-    contenders.push(Contender::Configured(config));
+    contenders.push(Contender::Configured(own));
     Ok(run(trace, setup, &contenders, seeds))
 }
 
@@ -235,6 +244,27 @@ impl Comparison {
             "{:<width$} {group:<12} {requests:>8} {p50:>8} {p99:>8} {refused:>8} {good:>7} {jain:>6} {work:>8}\n{lines}\n",
             "policy"
         )
+    }
+
+    /// The requests at each reload of the first seed, one a line; empty without reloads.
+    pub fn reloads(&self) -> String {
+        let mut text = String::new();
+        for row in &self.policies {
+            for reload in &row.record.reloads {
+                let (before, after) = (reload.before, reload.after);
+                let _ = writeln!(
+                    text,
+                    "{}: reload at {:.3} s; queued {} -> {}, in flight {} -> {}",
+                    row.policy,
+                    reload.at.as_micros() as f64 / 1e6,
+                    before.queued,
+                    after.queued,
+                    before.in_flight,
+                    after.in_flight,
+                );
+            }
+        }
+        text
     }
 
     /// Ranges over the seeds, for a table below the table.

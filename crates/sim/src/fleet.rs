@@ -8,7 +8,8 @@ use slotwise::Instant;
 
 use crate::clients::{Client, Clients};
 use crate::policy::{
-    Finished, Fleet, Forecast, Incoming, Needs, Policy, PolicyKind, Refusal, Report, Verdict,
+    Booked, Finished, Fleet, Forecast, Incoming, Needs, Policy, PolicyKind, Refusal, Reloaded,
+    Report, Verdict,
 };
 use crate::pools::{Network, Pools};
 use crate::replica::{ClassMix, Engine, EngineConfig, Job, KvChange};
@@ -53,6 +54,10 @@ pub struct Record {
     pub preemptions: u64,
     /// Adapters that were loaded.
     pub adapter_loads: u64,
+    /// What the policy still had booked after the last request, if it keeps account.
+    pub booked: Option<Booked>,
+    /// Changes of the policy's configuration.
+    pub reloads: Vec<Reloaded>,
 }
 
 /// The outcome of one request.
@@ -248,6 +253,8 @@ impl<'a> Simulation<'a> {
         }
         self.record.preemptions = self.engines.iter().map(Engine::preemptions).sum();
         self.record.adapter_loads = self.engines.iter().map(Engine::adapter_loads).sum();
+        self.record.booked = self.policy.booked();
+        self.record.reloads = self.policy.reloads().to_vec();
         self.record
     }
 

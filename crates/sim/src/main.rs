@@ -1,5 +1,6 @@
 //! The command `slotwise-sim`.
 
+mod pool_commands;
 mod what_if_commands;
 
 use std::path::{Path, PathBuf};
@@ -12,20 +13,20 @@ use slotwise::{Config, KvTransferCost};
 use slotwise_gateway::config;
 use slotwise_sim::calibrate::calibrate;
 use slotwise_sim::clients::{Classes, Clients, Group};
-use slotwise_sim::compare::{compare, compare_with};
+use slotwise_sim::compare::{Configured, compare, compare_with};
 use slotwise_sim::fleet::Setup;
 use slotwise_sim::forecast::{Accuracy, EXPLANATION, HEADING};
-use slotwise_sim::policy::{ABLATIONS, DISAGGREGATED, FLOW, POLICIES, PolicyKind, Setting};
+use slotwise_sim::policy::{ABLATIONS, DISAGGREGATED, FLOW, POLICIES, PolicyKind, Reload, Setting};
 use slotwise_sim::pools::Pools;
 use slotwise_sim::replica::{AdapterRanks, CLASSES, Class, ClassMix, EngineConfig};
 use slotwise_sim::report;
 use slotwise_sim::sweep::{Bounds, sweep};
 use slotwise_sim::trace::{Arrivals, Format, Half, Mix, Trace};
 
-use what_if_commands::{
-    AutoscaleArgs, CurveArgs, PlanArgs, RegionsArgs, run_autoscale, run_curve, run_plan,
-    run_regions,
+use pool_commands::{
+    AutoscaleArgs, IsolateArgs, RegionsArgs, run_autoscale, run_isolate, run_regions,
 };
+use what_if_commands::{CurveArgs, PlanArgs, run_curve, run_plan};
 
 /// A fleet of simulated model servers, to see what a routing policy is worth.
 #[derive(Parser)]
@@ -50,6 +51,8 @@ enum Command {
     Plan(PlanArgs),
     /// Compares replica-hours of autoscaling signals over a day's load.
     Autoscale(AutoscaleArgs),
+    /// Measures what one long request costs the short ones beside it.
+    Isolate(IsolateArgs),
     /// Compares routers of two regions with shifted peaks, of which one is lost for 5 minutes.
     Regions(RegionsArgs),
     /// Lists the policies and the classes of replicas.
@@ -156,6 +159,10 @@ struct Compare {
     /// The pool of the file, if it has several.
     #[arg(long, value_name = "NAME", requires = "config")]
     pool: Option<String>,
+    /// A configuration that replaces the one of --config so many seconds after the begin, while
+    /// requests wait and run. May be given several times.
+    #[arg(long, value_name = "FILE@SECONDS", requires = "config", value_parser = reload)]
+    reload: Vec<(PathBuf, Duration)>,
     /// Writes one self-contained HTML page with plots.
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
@@ -235,6 +242,7 @@ fn main() -> ExitCode {
         Command::Curve(args) => run_curve(&args),
         Command::Plan(args) => run_plan(&args),
         Command::Autoscale(args) => run_autoscale(&args),
+        Command::Isolate(args) => run_isolate(&args),
         Command::Regions(args) => run_regions(&args),
         Command::List => {
             list();
@@ -265,8 +273,12 @@ fn run_compare(args: &Compare) -> Result<()> {
     let comparison = match &args.config {
         None => compare(&trace, &setup, &policies, seeds),
         Some(file) => {
-            let config = scheduler_of(file, args.pool.as_deref())?;
-            compare_with(&trace, &setup, &policies, &config, seeds)?
+            let scheduler = |file: &Path| scheduler_of(file, args.pool.as_deref());
+            let reload =
+                |(file, at): &(PathBuf, Duration)| Ok(Reload { at: *at, config: scheduler(file)? });
+            let reloads = args.reload.iter().map(reload).collect::<Result<Vec<_>>>()?;
+            let own = Configured { config: scheduler(file)?, reloads };
+            compare_with(&trace, &setup, &policies, &own, seeds)?
         }
     };
     if args.workload.json {
@@ -276,6 +288,7 @@ fn run_compare(args: &Compare) -> Result<()> {
         println!("{}", comparison.table());
         print!("{}", comparison.groups());
         print!("{}", comparison.ranges());
+        print!("{}", comparison.reloads());
         println!(
             "All figures are simulated. p99/RR and p99/LR: p99 TTFT over that of round-robin and least-request."
         );
@@ -516,6 +529,14 @@ fn classes(text: &str) -> Result<Classes, String> {
     };
     let batch = share.ok_or_else(|| format!("{text:?} does not begin with a share from 0 to 1"))?;
     Ok(Classes { batch, interactive_priority, batch_priority })
+}
+
+fn reload(text: &str) -> Result<(PathBuf, Duration), String> {
+    let parsed = text.rsplit_once('@').and_then(|(file, at)| Some((file, at.parse::<f64>().ok()?)));
+    parsed
+        .filter(|(file, at)| !file.is_empty() && (0.0..=1e6).contains(at))
+        .map(|(file, at)| (file.into(), Duration::from_secs_f64(at)))
+        .ok_or_else(|| format!("{text:?} is not like gateway.yaml@30, with a time up to 1000000 s"))
 }
 
 fn group(name: &str) -> Result<Group, String> {

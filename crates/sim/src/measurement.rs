@@ -3,8 +3,10 @@
 //! | tool | file | percentiles |
 //! |---|---|---|
 //! | inference-perf | `stage_*` and `summary_lifecycle_metrics.json` | seconds |
-//! | guidellm | `benchmarks.json` | milliseconds |
-//! | aiperf | `profile_export_aiperf.json` | by `unit` |
+//! | guidellm | `benchmarks.json`, `benchmarks.csv` | milliseconds |
+//! | aiperf | `profile_export_aiperf.json`, `profile_export_aiperf.csv` | by unit |
+//!
+//! A file that does not begin with a brace is read as CSV.
 //!
 //! Only aggregates are read: the rate of requests, mean lengths, and percentiles of latency.
 
@@ -13,6 +15,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
+
+use crate::measurement_csv;
 
 /// What one run of a load generator measured, at one load.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,12 +37,15 @@ pub struct Measured {
 ///
 /// # Errors
 ///
-/// When the file is no report of the three tools, or lacks a number; the error names the path of
-/// the field. A run without streaming has no time to first token.
+/// When the file is no report of the three tools, or lacks a number. The error names the path of
+/// the field in JSON, and the line in CSV. A run without streaming has no time to first token.
 pub fn read(path: &Path) -> Result<Vec<Measured>> {
     let text =
         fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let file = path.display();
+    if !text.trim_start().starts_with(['{', '[']) {
+        return measurement_csv::read(&text).with_context(|| format!("{file}"));
+    }
     let report: Value =
         serde_json::from_str(&text).with_context(|| format!("{file} is no JSON document"))?;
     let measured = if report.get("successes").is_some() {

@@ -1,21 +1,18 @@
 //! How many replicas of which class keep a service level, and what they cost.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs;
-use std::path::Path;
 use std::str::FromStr;
 
-use anyhow::{Context, Result, ensure};
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::compare::progress;
 use crate::curve::{own_rate, setup};
 use crate::fleet::simulate;
 use crate::measure::{Summary, measured, percentile, sorted};
 use crate::policy::PolicyKind;
-use crate::replica::{CLASSES, Class};
+use crate::prices::Prices;
+use crate::replica::Class;
 use crate::trace::Trace;
 
 /// The service level: 95 % of the requests keep each time.
@@ -25,25 +22,6 @@ pub struct ServiceLevel {
     pub ttft: f64,
     /// Seconds per token after it.
     pub tpot: f64,
-}
-
-/// The prices of replicas, from a JSON file of the user.
-///
-/// ```
-/// use slotwise_sim::plan::Prices;
-///
-/// let text = r#"{"currency": "EUR", "per_replica_hour": {"llama-8b-l4": 0.7}}"#;
-/// let prices: Prices = serde_json::from_str(text)?;
-/// assert_eq!(prices.per_replica_hour["llama-8b-l4"], 0.7);
-/// # Ok::<(), serde_json::Error>(())
-/// ```
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
-#[serde(deny_unknown_fields)]
-pub struct Prices {
-    /// The currency, as it is printed.
-    pub currency: String,
-    /// The price of an hour of one replica with all its accelerators, by class.
-    pub per_replica_hour: BTreeMap<String, f64>,
 }
 
 /// The answer for one class.
@@ -171,30 +149,6 @@ fn seconds(text: &str) -> Result<f64, String> {
     let number: Option<f64> = number.parse().ok();
     let length = number.map(|number| number * factor).filter(|it| *it > 0.0 && *it <= 3_600.0);
     length.ok_or_else(|| format!("{text:?} is no time up to an hour"))
-}
-
-impl Prices {
-    /// Reads the prices of a JSON file.
-    ///
-    /// # Errors
-    ///
-    /// When the file cannot be read, has another shape, or names an unknown class.
-    pub fn read(path: &Path) -> Result<Self> {
-        let file = path.display();
-        let text = fs::read_to_string(path).with_context(|| format!("cannot read {file}"))?;
-        let prices: Self = serde_json::from_str(&text).with_context(|| {
-            format!(
-                "{file} is not like {{\"currency\": \"EUR\", \"per_replica_hour\": \
-                 {{\"llama-8b-l4\": 1.0}}}}"
-            )
-        })?;
-        for (class, price) in &prices.per_replica_hour {
-            let known = CLASSES.iter().any(|known| known.name == class) || class == "measured";
-            ensure!(known, "{file}: no class is called {class:?}; see slotwise-sim list");
-            ensure!(*price >= 0.0, "{file}: the price of {class} is {price}, below zero");
-        }
-        Ok(prices)
-    }
 }
 
 /// A table for the terminal, the cheapest class first. Without prices it has no cost.

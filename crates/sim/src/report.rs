@@ -216,4 +216,6 @@ border-bottom:1px solid #ddd;white-space:nowrap}th:first-child,td:first-child{te
 .bars{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1rem;align-items:center}.bars span{display:inline-block;\
 height:1em;margin-right:.5rem;vertical-align:middle}.bars div+div{white-space:nowrap}\
 .grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(420px,1fr));gap:1rem}figure{margin:0}\
-figcaption{font-weight:600}svg{max-width:100%;height:auto}</style></head><body>";
+figcaption,caption{font-weight:600;text-align:left}svg{max-width:100%;height:auto}table{margin:.5rem 0 2rem}\
+:root{color-scheme:light dark}@media(prefers-color-scheme:dark){body{color:#ddd;background:#1a1b1e}\
+th,td{border-color:#444}.ours{background:#1f3324}svg{filter:invert(.9) hue-rotate(180deg)}}</style></head><body>";

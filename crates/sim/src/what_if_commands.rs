@@ -1,16 +1,14 @@
-//! The commands `curve`, `plan`, `autoscale` and `regions`.
+//! The commands `curve` and `plan`.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use slotwise_sim::autoscale;
 use slotwise_sim::curve::{curves, single_requests, table};
 use slotwise_sim::fit::fit;
 use slotwise_sim::measurement;
-use slotwise_sim::plan::{self, Prices, Search, ServiceLevel, plan};
-use slotwise_sim::regions;
+use slotwise_sim::plan::{self, Search, ServiceLevel, plan};
+use slotwise_sim::prices::Prices;
 use slotwise_sim::replica::{CLASSES, Class};
 use slotwise_sim::trace::{Format, Trace};
 use slotwise_sim::what_if::{curve_page, plan_page};
@@ -41,7 +39,8 @@ struct Requests {
 /// The user's own measurement, as a further class.
 #[derive(Args)]
 struct Own {
-    /// A report of inference-perf, guidellm or aiperf: adds the class `measured`, fitted to it.
+    /// A report of inference-perf, guidellm or aiperf, as JSON or CSV: adds the class `measured`,
+    /// fitted to it.
     /// Several reports at several loads fit better than one.
     #[arg(long, value_name = "FILE")]
     measured: Vec<PathBuf>,
@@ -88,7 +87,7 @@ pub(crate) struct PlanArgs {
     /// Requests a second.
     #[arg(long, value_name = "X")]
     rate: f64,
-    /// Prices of an hour of each class, as JSON; without it, no costs are printed.
+    /// Prices of an hour of each class, a TOML file; without it, no costs are printed.
     #[arg(long, value_name = "FILE")]
     prices: Option<PathBuf>,
     /// Classes, separated by commas; all, and the measured one, unless given.
@@ -108,63 +107,6 @@ pub(crate) struct PlanArgs {
     /// Writes one self-contained HTML page.
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
-}
-
-#[derive(Args)]
-pub(crate) struct AutoscaleArgs {
-    /// The class of all replicas.
-    #[arg(long, value_name = "C", default_value = "llama-8b-a100")]
-    class: Class,
-    /// Requests a second at the peak of the day.
-    #[arg(long, value_name = "X", default_value_t = 16.0)]
-    peak: f64,
-    /// Mean tokens of a prompt.
-    #[arg(long, value_name = "TOKENS", default_value_t = 2_000.0)]
-    input: f64,
-    /// Mean tokens of an answer.
-    #[arg(long, value_name = "TOKENS", default_value_t = 200.0)]
-    output: f64,
-    /// The day is compressed to so many hours.
-    #[arg(long, value_name = "H", default_value_t = 2.0)]
-    hours: f64,
-    /// Start-up times of a replica in seconds, separated by commas.
-    #[arg(long, value_name = "S,T", value_delimiter = ',', default_value = "60,120,300")]
-    start_up: Vec<f64>,
-    /// The share of the requests that must keep 2 s to the first token and 100 ms a token.
-    #[arg(long, value_name = "SHARE", default_value_t = 0.95)]
-    level: f64,
-    /// Prints one JSON array instead of a table.
-    #[arg(long)]
-    json: bool,
-}
-
-pub(crate) fn run_autoscale(args: &AutoscaleArgs) -> Result<()> {
-    ensure!((0.01..=1_000.0).contains(&args.peak), "--peak must lie in [0.01, 1000]");
-    ensure!((8.0..=1e5).contains(&args.input), "--input must lie in [8, 100000]");
-    ensure!((1.0..=1e5).contains(&args.output), "--output must lie in [1, 100000]");
-    ensure!((0.1..=24.0).contains(&args.hours), "--hours must lie in [0.1, 24]");
-    ensure!((0.0..=1.0).contains(&args.level), "--level must lie in [0, 1]");
-    ensure!(
-        args.start_up.iter().all(|seconds| (1.0..=3_600.0).contains(seconds)),
-        "--start-up must lie in [1, 3600]"
-    );
-    let length = Duration::from_secs_f64(args.hours * 3_600.0);
-    let trace = autoscale::day(args.input, args.output, args.peak, length, 1);
-    let start_ups: Vec<Duration> =
-        args.start_up.iter().map(|seconds| Duration::from_secs_f64(*seconds)).collect();
-    let days = autoscale::days(&trace, args.class, &start_ups, [2, 64], args.level);
-    if args.json {
-        println!("{}", serde_json::to_string(&days)?);
-    } else {
-        println!("{} requests of {}, a day in {} h\n", trace.requests(), trace.name, args.hours);
-        print!("{}", autoscale::table(&days));
-        println!(
-            "A star: the fewest replica-hours of a signal with {:.0} % of the requests within 2 s and \
-             100 ms a token. All figures are simulated.",
-            args.level * 100.0
-        );
-    }
-    Ok(())
 }
 
 pub(crate) fn run_curve(args: &CurveArgs) -> Result<()> {
@@ -266,51 +208,6 @@ fn write(path: Option<&Path>, page: impl FnOnce() -> Result<String>) -> Result<(
         std::fs::write(path, page()?)
             .with_context(|| format!("cannot write {}", path.display()))?;
         eprintln!("wrote {}", path.display());
-    }
-    Ok(())
-}
-
-#[derive(Args)]
-pub(crate) struct RegionsArgs {
-    /// The class of all replicas.
-    #[arg(long, value_name = "C", default_value = Class::default().name)]
-    class: Class,
-    /// Replicas of each region.
-    #[arg(long, value_name = "N", default_value_t = 4)]
-    replicas: usize,
-    /// Conversations that begin in a second at a region's peak.
-    #[arg(long, value_name = "X", default_value_t = 5.0)]
-    peak: f64,
-    /// The seed of the workload.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    seed: u64,
-    /// A command that runs one more router, such as `benches/rivals/regions_gorgo.py`.
-    #[arg(long, value_name = "COMMAND")]
-    external: Option<String>,
-    /// Prints one JSON array instead of a table.
-    #[arg(long)]
-    json: bool,
-}
-
-pub(crate) fn run_regions(args: &RegionsArgs) -> Result<()> {
-    ensure!((1..=64).contains(&args.replicas), "--replicas must lie in [1, 64]");
-    ensure!((0.01..=1_000.0).contains(&args.peak), "--peak must lie in [0.01, 1000]");
-    let setup = regions::Setup {
-        class: args.class,
-        replicas: args.replicas,
-        peak: args.peak,
-        day: Duration::from_secs(1_800),
-        length: Duration::from_secs(1_800),
-        lost_at: Duration::from_secs(600),
-        lost_for: Duration::from_secs(300),
-        seed: args.seed,
-    };
-    let all = regions::compare(&setup, args.external.as_deref());
-    if args.json {
-        println!("{}", serde_json::to_string(&all)?);
-    } else {
-        println!("{} requests, all figures simulated\n", all[0].requests);
-        print!("{}", regions::table(&all));
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 mod support;
 
 use slotwise::Config;
-use slotwise_sim::compare::compare_with;
+use slotwise_sim::compare::{Configured, compare_with};
 use slotwise_sim::policy::PolicyKind;
 use slotwise_sim::trace::{Mix, Trace};
 
@@ -14,7 +14,10 @@ fn the_scheduler_of_the_caller_decides() {
     let mut trace = Trace::generate(Mix::Mixed, 1);
     trace.truncate(60);
     let baseline = [PolicyKind::named("round-robin").expect("known")];
-    let compare = |config: &Config| compare_with(&trace, &setup(2), &baseline, config, 1);
+    let compare = |config: &Config| {
+        let own = Configured { config: config.clone(), reloads: Vec::new() };
+        compare_with(&trace, &setup(2), &baseline, &own, 1)
+    };
 
     let comparison = compare(&Config::default()).expect("valid");
     let names: Vec<_> = comparison.policies.iter().map(|row| row.policy).collect();

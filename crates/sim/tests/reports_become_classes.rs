@@ -107,6 +107,106 @@ fn errors_name_the_field() {
     }
 }
 
+/// As guidellm writes `benchmarks.csv`, with two of the columns that nothing here needs.
+fn guidellm_csv() -> String {
+    let mut columns: Vec<[String; 4]> = Vec::new();
+    let mut add = |group: &str, metric: &str, statistic: &str, value: String| {
+        columns.push([group.into(), metric.into(), statistic.into(), value]);
+    };
+    add("Run Info", "Requests", "", "{\"\"kind\"\": \"\"text\"\"}".into());
+    for (group, metric, mean) in [
+        ("Server Throughput", "Successful Requests/Sec", WANTED.rate),
+        ("Token Metrics", "Successful Input Tokens", WANTED.input),
+        ("Token Metrics", "Successful Output Tokens", WANTED.output),
+        ("Token Metrics", "Errored Output Tokens", 3.0),
+    ] {
+        add(group, metric, "Mean", mean.to_string());
+    }
+    for (group, [p50, p90, p99]) in
+        [("Time to First Token", WANTED.ttft), ("Inter Token Latency", WANTED.tpot)]
+    {
+        add(group, "Successful ms", "Median", (p50 * 1e3).to_string());
+        let list = [0.1, 0.1, 0.2, 0.3, 0.4, 0.5, 1.0, p90 * 1e3, p90 * 1e3, p99 * 1e3, 1e6];
+        add(group, "Successful ms", "Percentiles", format!("{list:?}"));
+    }
+    let row = |at: usize| {
+        let cells: Vec<_> = columns.iter().map(|column| format!("\"{}\"", column[at])).collect();
+        cells.join(",")
+    };
+    [row(0), row(1), row(2), row(3)].join("\r\n") + "\r\n"
+}
+
+/// As aiperf writes `profile_export_aiperf.csv`.
+fn aiperf_csv() -> String {
+    let times = |[p50, p90, p99]: [f64; 3]| {
+        format!("1.00,0.10,\"1,000.00\",{:.2},{:.2},{:.2},0.50", p50 * 1e3, p90 * 1e3, p99 * 1e3)
+    };
+    let mean = |value: f64| format!("{value:.2},1,2,3,4,5,0.00");
+    [
+        "Metric,avg,min,max,p50,p90,p99,std".into(),
+        format!("Input Sequence Length (tokens),{}", mean(WANTED.input)),
+        format!("Inter Token Latency (ms),{}", times(WANTED.tpot)),
+        format!("Output Sequence Length (tokens),{}", mean(WANTED.output)),
+        format!("Time to First Token (ms),{}", times(WANTED.ttft)),
+        String::new(),
+        "Metric,Value".into(),
+        "Request Count,400".into(),
+        format!("Request Throughput (requests/sec),{:.2}", WANTED.rate),
+        String::new(),
+    ]
+    .join("\r\n")
+}
+
+fn text_file(name: &str, text: &str) -> PathBuf {
+    let path = file(name, &Value::Null);
+    fs::write(&path, text).expect("a temporary file");
+    path
+}
+
+#[test]
+fn csv_reports_are_the_same() {
+    for (name, report) in [("guide.csv", guidellm_csv()), ("ai.csv", aiperf_csv())] {
+        let measured = read(&text_file(name, &report)).unwrap_or_else(|error| panic!("{error:#}"));
+        let [one] = measured[..] else { panic!("{name}: {measured:?}") };
+        let numbers =
+            |one: Measured| [[one.rate, one.input, one.output], one.ttft, one.tpot].concat();
+        for (found, wanted) in numbers(one).into_iter().zip(numbers(WANTED)) {
+            assert!((found / wanted - 1.0).abs() < 1e-9, "{name}: {one:?}");
+        }
+    }
+    let two_loads = guidellm_csv() + guidellm_csv().lines().last().expect("a row");
+    assert_eq!(read(&text_file("two.csv", &two_loads)).expect("valid").len(), 2);
+}
+
+#[test]
+fn errors_in_csv_name_the_line() {
+    let (guide, ai) = (guidellm_csv(), aiperf_csv());
+    for (report, wanted) in [
+        (String::new(), "line 1: the file is empty"),
+        ("a,b\n1,2\n".into(), "line 1: no report: expected `Metric`"),
+        (
+            ai.replace("Time to First Token", "Other"),
+            "no line has the metric \"Time to First Token\"",
+        ),
+        (
+            ai.replace("Latency (ms)", "Latency (days)"),
+            "line 3: the unit of Inter Token Latency is",
+        ),
+        (ai.replace("p90", "p91"), "line 1: no column p90, which Time to First Token needs"),
+        (ai.replace(",128.00,", ",-,"), "line 4: avg of Output Sequence Length is \"-\""),
+        (
+            guide.replace("\"4\"", "\"0\""),
+            "line 4: Server Throughput is \"0\", expected a positive",
+        ),
+        (guide.replace("Successful ms", "ms"), "no column Time to First Token / Successful ms"),
+        (guide.replace("[0.1, ", "["), "line 4: Time to First Token is"),
+        (guide.lines().take(3).collect::<Vec<_>>().join("\n"), "no row follows the three header"),
+    ] {
+        let error = read(&text_file("broken.csv", &report)).expect_err(wanted);
+        assert!(format!("{error:#}").contains(wanted), "{wanted}: {error:#}");
+    }
+}
+
 #[test]
 fn a_fit_finds_a_class_that_is_slower_than_the_base() {
     let base: Class = "llama-8b-h100".parse().expect("known");

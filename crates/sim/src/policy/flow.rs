@@ -2,9 +2,7 @@
 
 use std::collections::HashMap;
 
-use ::slotwise::{
-    Config, ConfigError, Decision, EvictReason, Instant, RejectReason, RequestId, Scheduler,
-};
+use ::slotwise::{Decision, EvictReason, Instant, RejectReason, RequestId};
 
 use super::front::{Front, Fronted};
 use super::slotwise::{Slotwise, Variant};
@@ -20,18 +18,6 @@ impl Flow {
     pub(super) fn build(fleet: &Fleet) -> Box<dyn Policy> {
         let gateway = Slotwise::new(Variant::Flow, fleet);
         Box::new(Fronted { gateway, front: Self::default() })
-    }
-
-    /// With a configuration of the caller's, except its seed.
-    pub(super) fn configured(
-        config: &Config,
-        fleet: &Fleet,
-    ) -> Result<Box<dyn Policy>, ConfigError> {
-        let mut config = config.clone();
-        config.seed = fleet.seed;
-        let scheduler = Scheduler::new(config)?;
-        let gateway = Slotwise::of(Variant::Flow, scheduler, fleet);
-        Ok(Box::new(Fronted { gateway, front: Self::default() }))
     }
 }
 

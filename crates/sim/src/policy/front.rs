@@ -3,7 +3,7 @@
 use ::slotwise::Instant;
 
 use super::slotwise::Slotwise;
-use super::{Finished, Incoming, Needs, Policy, Report, Verdict};
+use super::{Booked, Finished, Incoming, Needs, Policy, Reloaded, Report, Verdict};
 use crate::replica::KvChange;
 
 /// How requests enter the scheduler and verdicts leave it. The methods are those of [`Policy`],
@@ -28,6 +28,10 @@ pub(super) trait Front {
 
     fn prefilled(&mut self, gateway: &mut Slotwise, now: Instant, id: u32, usage: Finished) {
         let _ = (gateway, now, id, usage);
+    }
+
+    fn reloads(&self) -> &[Reloaded] {
+        &[]
     }
 }
 
@@ -76,5 +80,13 @@ impl<F: Front> Policy for Fronted<F> {
 
     fn needs(&self) -> Needs {
         self.gateway.needs()
+    }
+
+    fn booked(&self) -> Option<Booked> {
+        Some(Booked::of(&self.gateway.scheduler))
+    }
+
+    fn reloads(&self) -> &[Reloaded] {
+        self.front.reloads()
     }
 }

@@ -1,5 +1,6 @@
 //! Routing policies: ours, as shipped, and those of current gateways, each after its source.
 
+mod absence;
 mod affinity;
 mod chwbl;
 mod concur;
@@ -19,6 +20,7 @@ mod mooncake;
 mod new_sessions;
 mod preble;
 mod registry;
+mod reload;
 mod sessions;
 mod settings;
 mod simple;
@@ -33,15 +35,26 @@ use crate::pools::Pools;
 use crate::replica::{AdapterRanks, Class, ClassMix, KvChange, Snapshot};
 
 pub use self::registry::{ABLATIONS, DISAGGREGATED, FLOW, POLICIES, PolicyKind};
+pub use self::reload::{Booked, Reload, Reloaded};
 pub use self::settings::Setting;
 
-/// The scheduler with a configuration of the caller's, behind its flow control.
+/// The scheduler with a configuration of the caller's, behind its flow control. The `reloads`
+/// replace the configuration while it serves.
 ///
 /// # Errors
 ///
-/// The configuration is invalid.
-pub fn configured(config: &Config, fleet: &Fleet) -> Result<Box<dyn Policy>, ConfigError> {
-    flow::Flow::configured(config, fleet)
+/// A configuration is invalid, or changes a field that is fixed while a scheduler runs.
+pub fn configured(
+    config: &Config,
+    reloads: &[Reload],
+    fleet: &Fleet,
+) -> Result<Box<dyn Policy>, ConfigError> {
+    Ok(Box::new(reload::Reloading::build(config, reloads, fleet)?))
+}
+
+/// The scheduler as shipped; the first replica accepts nothing from `from` until `until`.
+pub fn closed_for(fleet: &Fleet, from: Instant, until: Instant) -> Box<dyn Policy> {
+    Box::new(absence::Absence::new(fleet, from, until))
 }
 
 /// A policy at a gateway. Its inputs are requests, their answers, and delayed metrics and events.
@@ -92,6 +105,16 @@ pub trait Policy {
     fn forecast(&self, id: u32) -> Option<Forecast> {
         let _ = id;
         None
+    }
+
+    /// The requests that the policy has taken and not given back, if it keeps account of them.
+    fn booked(&self) -> Option<Booked> {
+        None
+    }
+
+    /// The reloads that took effect.
+    fn reloads(&self) -> &[Reloaded] {
+        &[]
     }
 
     /// The news that the policy needs.

@@ -10,7 +10,7 @@ use ::slotwise::{
     RejectReason, Request, RequestId, Role, Scheduler, Seconds, SessionAdmissionConfig, Usage,
 };
 
-use super::{Finished, Fleet, Forecast, Incoming, Needs, Policy, Report};
+use super::{Booked, Finished, Fleet, Forecast, Incoming, Needs, Policy, Report};
 use crate::replica::KvChange;
 use crate::trace::adapter_name;
 
@@ -271,6 +271,10 @@ impl Policy for Slotwise {
             ),
         };
         applied.expect("events come whole and in order");
+    }
+
+    fn booked(&self) -> Option<Booked> {
+        Some(Booked::of(&self.scheduler))
     }
 
     fn needs(&self) -> Needs {
