@@ -42,7 +42,8 @@ host() {
     (cd python && "../$hosts/$name/bin/python" -P -m pytest -o addopts=-q -W ignore "tests/slow/$test")
 }
 
-for one in "${@:-litellm litellm-old ray production-stack admin-page}"; do
+# `ray` runs by its name only: its counts are not stable on a busy machine yet.
+for one in "${@:-litellm litellm-old production-stack admin-page}"; do
     for name in $one; do
         case $name in
         litellm) host litellm test_litellm.py "$python" litellm==1.110.2 ;;
