@@ -157,8 +157,8 @@ impl Exchange {
         Self { primary_port: Some(port).filter(|port| *port > 0), ..self }
     }
 
-    /// The name of the model that the client gets, in place of the engine's: see [`ModelFilter`].
-    /// The other bytes of the answer stay. A name of more than 1,024 bytes is not written.
+    /// The name of the model that the client gets, in place of the engine's: see
+    /// [`ModelFilter`](slotwise_wire::response::ModelFilter). The other bytes of the answer stay. A name of more than 1,024 bytes is not written.
     pub fn answers_as(mut self, model: &str) -> Self {
         self.rewrite.answer_as(model);
         self
