@@ -2,10 +2,10 @@
 
 use crate::time::Instant;
 
-/// Work of the last [`BUCKETS`] intervals. Its memory is fixed.
+/// Work of the last [`KEPT`] intervals. Its memory is fixed.
 #[derive(Clone, Debug)]
 pub(crate) struct Arrivals {
-    buckets: [Bucket; BUCKETS as usize],
+    buckets: [Bucket; KEPT as usize],
     /// The time of the first request.
     first: Option<Instant>,
 }
@@ -26,7 +26,9 @@ struct Bucket {
 pub(crate) struct ArrivalRate {
     /// Seconds of work a second, over the later half of the window.
     pub(crate) recent: f64,
-    /// The change of that rate in a second; zero until the window is full.
+    /// Requests a second, likewise.
+    pub(crate) requests: f64,
+    /// The change of `recent` in a second; zero until the window is full.
     pub(crate) trend: f64,
     /// Seconds of a request, over the whole window.
     pub(crate) mean: f64,
@@ -35,8 +37,11 @@ pub(crate) struct ArrivalRate {
 }
 
 /// Intervals in the window.
-const BUCKETS: u64 = 24;
-const HALF: u64 = BUCKETS / 2;
+const WINDOW: u64 = 24;
+const HALF: u64 = WINDOW / 2;
+/// Intervals for which peaks are held, and all that are kept.
+const HELD: u64 = 60;
+const KEPT: u64 = HELD + HALF;
 /// Microseconds in an interval.
 const INTERVAL: u64 = 10_000_000;
 
@@ -44,20 +49,37 @@ impl Arrivals {
     /// Nothing has arrived.
     pub(crate) const fn new() -> Self {
         let empty = Bucket { number: 0, requests: 0.0, work: 0.0, squares: 0.0 };
-        Self { buckets: [empty; BUCKETS as usize], first: None }
+        Self { buckets: [empty; KEPT as usize], first: None }
     }
 
     /// Records a request with this many seconds of described prefill.
     pub(crate) fn observe(&mut self, now: Instant, work: f64) {
         self.first.get_or_insert(now);
         let number = now.as_micros() / INTERVAL;
-        let bucket = &mut self.buckets[(number % BUCKETS) as usize];
+        let bucket = &mut self.buckets[(number % KEPT) as usize];
         if bucket.number != number {
             *bucket = Bucket { number, ..Bucket::default() };
         }
         bucket.requests += 1.0;
         bucket.work += work;
         bucket.squares += work * work;
+    }
+
+    /// The largest rate of work over a half of the window that ended within the last `length`, up
+    /// to ten minutes. Computes in **O(1)**.
+    pub(crate) fn peak(&self, now: Instant, length: f64) -> f64 {
+        let number = now.as_micros() / INTERVAL;
+        let work = |age: u64| match number.checked_sub(age) {
+            Some(wanted) => {
+                let bucket = &self.buckets[(wanted % KEPT) as usize];
+                if bucket.number == wanted { bucket.work } else { 0.0 }
+            }
+            None => 0.0,
+        };
+        let half = HALF as f64 * INTERVAL as f64 / 1e6;
+        let ages = ((length * 1e6 / INTERVAL as f64) as u64).min(HELD);
+        // The latest interval is not over.
+        (1..=ages).map(|age| (age..age + HALF).map(work).sum::<f64>() / half).fold(0.0, f64::max)
     }
 
     /// The rate at `now`. Computes in **O(1)**.
@@ -68,7 +90,7 @@ impl Arrivals {
         for bucket in &self.buckets {
             match number.checked_sub(bucket.number) {
                 Some(age) if age < HALF => recent.add(bucket),
-                Some(age) if age < BUCKETS => older.add(bucket),
+                Some(age) if age < WINDOW => older.add(bucket),
                 _ => {}
             }
         }
@@ -80,10 +102,12 @@ impl Arrivals {
         let rate = recent.work / span;
         let is_full = known >= span + half;
         let trend = if is_full { (rate - older.work / half) / ((span + half) / 2.0) } else { 0.0 };
+        let arriving = recent.requests / span;
         recent.add(&older);
         let requests = recent.requests.max(1.0);
         ArrivalRate {
             recent: rate,
+            requests: arriving,
             trend,
             mean: recent.work / requests,
             mean_square: recent.squares / requests,
@@ -134,8 +158,12 @@ mod tests {
         let recent = sum(0.0, 12.0) / span;
         let full = known >= span + 120.0;
         let count = (all.len() as f64).max(1.0);
+        let requests = |least: f64, most: f64| {
+            requests.iter().filter(|(time, _)| (least..most).contains(&age(*time))).count() as f64
+        };
         ArrivalRate {
             recent,
+            requests: requests(0.0, 12.0) / span,
             trend: if full {
                 (recent - sum(12.0, 24.0) / 120.0) / ((span + 120.0) / 2.0)
             } else {
@@ -159,6 +187,7 @@ mod tests {
             let (ring, naive) = (ring.rate(at(now)), naive(&list, now));
             for (ring, naive) in [
                 (ring.recent, naive.recent),
+                (ring.requests, naive.requests),
                 (ring.trend, naive.trend),
                 (ring.mean, naive.mean),
                 (ring.mean_square, naive.mean_square),
@@ -166,6 +195,30 @@ mod tests {
                 assert!((ring - naive).abs() < 1e-6, "{now}: {ring} {naive}");
             }
         }
+    }
+
+    #[test]
+    fn a_peak_is_held_for_its_time() {
+        let mut arrivals = Arrivals::new();
+        for second in 0..1_200 {
+            // Twice the load for two minutes.
+            let work = if (300..420).contains(&second) { 0.2 } else { 0.1 };
+            arrivals.observe(at(f64::from(second)), work);
+        }
+        for (length, wanted) in [(0.0, 0.0), (60.0, 0.1), (300.0, 0.1), (1e9, 0.1)] {
+            assert!((arrivals.peak(at(1_200.0), length) - wanted).abs() < 1e-9, "{length}");
+        }
+        let mut arrivals = Arrivals::new();
+        for second in 0..600 {
+            let work = if (300..420).contains(&second) { 0.2 } else { 0.1 };
+            arrivals.observe(at(f64::from(second)), work);
+        }
+        for (length, wanted) in [(60.0, 0.1), (170.0, 0.11), (190.0, 0.2), (1e9, 0.2)] {
+            let peak = arrivals.peak(at(600.0), length);
+            assert!(peak >= wanted - 1e-9, "{length}: {peak}");
+        }
+        assert!((arrivals.peak(at(600.0), 60.0) - 0.1).abs() < 1e-9);
+        assert_eq!(Arrivals::new().peak(at(5.0), 60.0).to_bits(), 0);
     }
 
     #[test]

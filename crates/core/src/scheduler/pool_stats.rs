@@ -4,18 +4,25 @@
 //! desired_replicas = max(prefill, decode, kv)
 //!
 //! prefill  a / u + B / s    a: seconds of prefill that arrive in a second, after the start-up
-//!                              time s; B: queued prefill, in seconds
+//!                              time s, or did at the peak of the last s; B: queued prefill, in
+//!                              seconds
 //!                           u = x / (1 + x), x = (T / 3 - m) · 2 m / v: the utilisation at which
 //!                              an M/G/1 queue of requests with mean m and mean square v has a
 //!                              mean wait of a third of the time T to the first token
-//! decode   R · g / r        R: running answers; r: those with which an endpoint keeps the time
-//!                              per token
-//! kv       K · g / (c · k)  K: KV tokens of live requests; c: the mean KV cache; k: its limit
+//! decode   R · g / r        R: answers that run if each takes the time t per token;
+//!                           r: those with which an endpoint keeps that time
+//! kv       K · l · g / (c · k)  K: KV tokens of live requests; c: the mean KV cache; k: its limit
 //!
+//! R = max(running · t / τ, λ · o · t)    τ: the time per token as it is, λ: requests a second,
+//!                                        o: mean tokens of an answer
+//! l: the share of the requests in flight that is no backlog
 //! g: the growth of the arriving work over the start-up time
 //! ```
 //!
 //! A third: where waits fall off exponentially, 95 % are below three times their mean.
+//!
+//! Both values of R are Little's law. In an overloaded pool answers take longer, so more of them
+//! run. They leave once replicas have started, so that a replica for each would be one too many.
 
 use super::Scheduler;
 use crate::cost::ArrivalRate;
@@ -89,23 +96,62 @@ impl Scheduler {
         let level = &fleet.config.autoscaling;
         let rate = fleet.arrivals.rate(fleet.now);
         let start_up = level.start_up.as_secs_f64();
-        let arriving = rate.after(start_up);
-        let growth = if rate.recent > 0.0 { arriving / rate.recent } else { 1.0 };
+        // A replica that stops is back after the start-up time at the earliest, so a peak counts
+        // for as long.
+        let arriving = rate.after(start_up).max(fleet.arrivals.peak(fleet.now, start_up));
+        let growth = if rate.recent > 0.0 { (arriving / rate.recent).min(2.0) } else { 1.0 };
         let endpoints = sums.endpoints.max(1.0);
         let slowdown = if sums.endpoints > 0.0 { sums.slowdown / endpoints } else { 1.0 };
         let queued = self.queueing.waiting().sum().requests as f64 * fleet.mean_work.get();
         let backlog = queued * slowdown + sums.booked;
         let utilisation = utilisation(&rate, slowdown, level.ttft.as_secs_f64());
         let prefill = arriving * slowdown / utilisation + backlog / start_up;
-        let answers = fleet.decode_time.running_at(Seconds::from(level.tpot));
-        let decode = answers.map_or(0.0, |most| sums.running * growth / most);
+        let flow = self.flow_at_level(sums, &rate);
+        let decode = flow.map_or(0.0, |flow| flow.running * growth / flow.most_running);
+        let live = flow.map_or(1.0, |flow| flow.live_share);
         let capacity = match sums.kv_cache_tokens / endpoints {
             known if known > 0.0 => known,
             _ => f64::from(fleet.config.kv_cache_tokens.get()),
         };
-        let kv = sums.kv_tokens * growth / (capacity * level.kv_utilization);
+        let kv = sums.kv_tokens * live * growth / (capacity * level.kv_utilization);
         prefill.max(decode).max(kv)
     }
+
+    /// The requests in flight at the service level. `None` until the time per token is learned.
+    fn flow_at_level(&self, sums: &Sums, rate: &ArrivalRate) -> Option<Flow> {
+        let fleet = &self.fleet;
+        let level = &fleet.config.autoscaling;
+        let tpot = level.tpot.as_secs_f64();
+        let most_running = fleet.decode_time.running_at(Seconds::new(tpot))?;
+        let beside = sums.running / sums.endpoints.max(1.0);
+        let slowness = fleet.decode_time.predict(beside, Seconds::new(tpot)).get() / tpot;
+        // A steep line through overloaded endpoints has a root near zero. One start-up doubles the
+        // pool at most.
+        let most_running = most_running.max(beside / slowness / DOUBLING);
+        // Both are Little's law: the first with the rate of answers that are being generated, the
+        // second with the rate of requests.
+        let generated = sums.running / slowness;
+        let arriving = rate.requests * fleet.mean_output.get() * tpot;
+        let pending = sums.pending.min(rate.requests * level.ttft.as_secs_f64());
+        let live = (sums.running / slowness.max(1.0) + pending) / (sums.running + sums.pending);
+        Some(Flow {
+            running: generated.max(arriving),
+            most_running,
+            live_share: if live < 1.0 { live } else { 1.0 },
+        })
+    }
+}
+
+/// The requests in flight if first tokens and further ones just keep their times. In an overloaded
+/// pool more requests are in flight: they are a backlog, which ends with the overload.
+#[derive(Clone, Copy, Debug)]
+struct Flow {
+    /// Answers that run.
+    running: f64,
+    /// Those with which an endpoint keeps the time per token.
+    most_running: f64,
+    /// The share of the requests in flight that is no backlog.
+    live_share: f64,
 }
 
 /// The utilisation at which first tokens keep the time `ttft`, in `[LEAST, MOST]`.
@@ -125,6 +171,8 @@ const TAIL: f64 = 3.0;
 const LEAST: f64 = 0.4;
 /// Above it, noise fills the queue.
 const MOST: f64 = 0.85;
+/// How many times more endpoints the running answers may need than there are.
+const DOUBLING: f64 = 2.0;
 
 /// Sums over the endpoints.
 #[derive(Default)]
@@ -133,6 +181,8 @@ struct Sums {
     slowdown: f64,
     /// Seconds of prefill before a new request's turn.
     booked: f64,
+    /// Requests before and past their first token.
+    pending: f64,
     running: f64,
     kv_tokens: f64,
     kv_cache_tokens: f64,
@@ -143,6 +193,7 @@ impl Sums {
         self.endpoints += 1.0;
         self.slowdown += slot.speed.factor();
         self.booked += slot.in_flight.wait(scheduler.fleet.now).get();
+        self.pending += f64::from(slot.in_flight.pending());
         self.running += f64::from(slot.in_flight.running());
         self.kv_tokens += slot.in_flight.kv_tokens() as f64;
         self.kv_cache_tokens += f64::from(slot.kv_cache_tokens);
@@ -197,8 +248,9 @@ mod book {}
 mod tests {
     use core::time::Duration;
 
-    use super::{LEAST, MOST, Moments, root, utilisation};
+    use super::{LEAST, MOST, Moments, Sums, root, utilisation};
     use crate::cost::ArrivalRate;
+    use crate::time::Seconds;
     use crate::{Config, Endpoint, Instant, Request, Scheduler};
 
     #[test]
@@ -224,6 +276,34 @@ mod tests {
         assert!((utilisation(&rate(0.1, 9.0), 1.0, 2.0) - LEAST).abs() < 1e-12);
         assert!((utilisation(&rate(0.1, 0.06), 1.0, 0.1) - LEAST).abs() < 1e-12);
         assert!((utilisation(&ArrivalRate::default(), 1.0, 2.0) - MOST).abs() < 1e-12);
+    }
+
+    #[test]
+    fn answers_that_pile_up_are_no_demand() {
+        let mut scheduler = Scheduler::default();
+        for round in 0..1_000 {
+            let running = f64::from(round % 150);
+            let time = Seconds::new(0.02 + 0.001 * running);
+            scheduler.fleet.decode_time.observe(running, time);
+        }
+        // 5 requests a second with the default guess of 200 tokens each.
+        let rate = ArrivalRate { requests: 5.0, ..ArrivalRate::default() };
+        let flow = |running: f64, pending: f64| {
+            let sums = Sums { endpoints: 2.0, running, pending, ..Sums::default() };
+            scheduler.flow_at_level(&sums, &rate).expect("a slope")
+        };
+        let near = |value: f64, wanted: f64| (value / wanted - 1.0).abs() < 0.02;
+
+        let idle = flow(2.0, 0.0);
+        assert!(near(idle.running, 100.0) && near(idle.most_running, 80.0), "{idle:?}");
+        let full = flow(160.0, 4.0);
+        assert!(near(full.running, 160.0) && near(full.live_share, 1.0), "{full:?}");
+        // At 280 answers an endpoint, a token takes three times as long.
+        let overloaded = flow(560.0, 240.0);
+        assert!(near(overloaded.running, 560.0 / 3.0), "{overloaded:?}");
+        assert!(near(overloaded.live_share, (560.0 / 3.0 + 10.0) / 800.0), "{overloaded:?}");
+        let collapsed = flow(20_000.0, 0.0);
+        assert!(collapsed.running / collapsed.most_running <= 4.0, "twice two: {collapsed:?}");
     }
 
     #[test]
