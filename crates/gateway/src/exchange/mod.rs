@@ -158,7 +158,8 @@ impl Exchange {
     }
 
     /// The name of the model that the client gets, in place of the engine's: see
-    /// [`ModelFilter`](slotwise_wire::response::ModelFilter). The other bytes of the answer stay. A name of more than 1,024 bytes is not written.
+    /// [`ModelFilter`](slotwise_wire::response::ModelFilter). The other bytes of the answer stay. A
+    /// name of more than 1,024 bytes is not written.
     pub fn answers_as(mut self, model: &str) -> Self {
         self.rewrite.answer_as(model);
         self
