@@ -137,7 +137,8 @@ def test_importing_the_package_imports_no_host() -> None:
 import sys, slotwise.integrations
 print(sys.modules.keys() & {"asyncio", "fastapi", "starlette", "litellm", "ray"} or "none")
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-P", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "none", done.stdout
 
 

@@ -70,7 +70,7 @@ fn a_scheduler_reads_as_this_text() {
         "slotwise_band_queued_bytes{priority=\"7\"} 45\n",
         "slotwise_prompt_tokens_total 192\n",
         "slotwise_endpoint_kv_cache_tokens{endpoint_name=\"http://10.0.0.2:8000\"}",
-        "slotwise_session_admission_share_ratio 0.85\n",
+        "slotwise_session_admission_share_ratio 0.8\n",
         "# TYPE slotwise_queue_time_seconds histogram\n",
         "slotwise_queue_time_seconds_bucket{le=\"0.001\"} 3\n",
         "slotwise_queue_time_seconds_bucket{le=\"+Inf\"} 3\nslotwise_queue_time_seconds_sum 0.0\n\
