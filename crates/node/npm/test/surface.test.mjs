@@ -187,7 +187,8 @@ test('the generated types of what bytes are read into are those of the addon tha
 test('the addon is small', (context) => {
   const [file] = readdirSync(new URL('native/', root)).filter((name) => name.endsWith('.node'));
   const addon = readFileSync(new URL(`native/${file}`, root));
-  if (addon.length > 8 * 2 ** 20) {
+  // Continuous integration builds no other addon than the one that is published.
+  if (addon.length > 8 * 2 ** 20 && !process.env.CI) {
     return context.skip('built for debugging');
   }
   assert.ok(addon.length <= 4 * 2 ** 20, `${addon.length} bytes`);
