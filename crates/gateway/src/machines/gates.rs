@@ -1,7 +1,6 @@
 //! [`Gates`] with its grants.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -12,15 +11,14 @@ use slotwise::{Instant, Usage};
 use slotwise_wire::outcome::BodyShape;
 
 use super::Calls;
-use crate::gates::{Caller, Demand, GateRefusal, Gates, GatesConfig, Grant, Standing, api_key};
+use super::in_flight::InFlight;
+use crate::gates::{Caller, Demand, GateRefusal, Gates, GatesConfig, Grant, Standing};
 use crate::json::{ArgumentError, read};
 use crate::tree::Node;
 
 struct GatesMachine {
     gates: Gates,
-    /// The requests in flight by the numbers of their grants.
-    grants: BTreeMap<u64, Grant>,
-    next: u64,
+    grants: InFlight<Grant>,
 }
 
 #[derive(Deserialize)]
@@ -74,7 +72,7 @@ impl End {
 pub(super) fn new(arguments: &Node) -> Result<Box<dyn Calls>, ArgumentError> {
     let Configuration { config } = read(arguments)?;
     let gates = Gates::new(config).map_err(|error| ArgumentError::of(&error))?;
-    Ok(Box::new(GatesMachine { gates, grants: BTreeMap::new(), next: 0 }))
+    Ok(Box::new(GatesMachine { gates, grants: InFlight::new() }))
 }
 
 impl Calls for GatesMachine {
@@ -118,9 +116,7 @@ impl GatesMachine {
         match granted {
             Ok((grant, caller)) => {
                 let headers = grant.headers();
-                let number = self.next;
-                self.next += 1;
-                self.grants.insert(number, grant);
+                let number = self.grants.insert(grant);
                 json!({ "grant": number, "caller": caller, "headers": headers })
             }
             Err(refusal) => json!({ "refused": of_refusal(&refusal) }),
@@ -140,7 +136,7 @@ impl GatesMachine {
     /// Returns whether the grant had not ended.
     fn end(&mut self, end: &End, served: bool) -> bool {
         let now = Instant::from_micros(end.at_us);
-        let Some(grant) = self.grants.remove(&end.grant) else { return false };
+        let Some(grant) = self.grants.remove(end.grant) else { return false };
         if served {
             self.gates.settle(now, grant, &end.usage());
         } else {
@@ -155,7 +151,7 @@ impl GatesMachine {
         client: Option<&str>,
     ) -> Result<Caller, GateRefusal> {
         let headers = headers.iter().map(|(name, value)| (name, value.as_str()));
-        let caller = self.gates.identify_key(api_key(headers))?;
+        let caller = self.gates.identify(headers)?;
         Ok(match client {
             Some(name) => caller.client(name),
             None => caller,

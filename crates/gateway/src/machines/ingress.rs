@@ -1,7 +1,6 @@
 //! [`Ingress`] with its admitted requests.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -13,6 +12,7 @@ use slotwise_wire::outcome::BodyShape;
 
 use super::Calls;
 use super::gates::{End, Sender, of_caller, of_refusal};
+use super::in_flight::InFlight;
 use super::routing::of_target;
 use crate::ingress::{Admitted, Ingress, IngressConfig, Refused, Target, Tokens};
 use crate::json::{ArgumentError, read};
@@ -21,9 +21,7 @@ use crate::tree::Node;
 
 struct IngressMachine {
     ingress: Ingress,
-    /// The requests in flight by their numbers.
-    admitted: BTreeMap<u64, Admitted>,
-    next: u64,
+    admitted: InFlight<Admitted>,
 }
 
 #[derive(Deserialize)]
@@ -77,7 +75,7 @@ pub(super) fn new(arguments: &Node) -> Result<Box<dyn Calls>, ArgumentError> {
     allow.session_headers = session_headers;
     let ingress = Ingress::new(config, seed).map_err(|error| ArgumentError::of(&error))?;
     let ingress = ingress.allow(allow);
-    Ok(Box::new(IngressMachine { ingress, admitted: BTreeMap::new(), next: 0 }))
+    Ok(Box::new(IngressMachine { ingress, admitted: InFlight::new() }))
 }
 
 impl Calls for IngressMachine {
@@ -129,10 +127,8 @@ impl IngressMachine {
         let admitted = caller.and_then(|caller| self.ingress.admit(now, &caller, &inquiry, tokens));
         match admitted {
             Ok(admitted) => {
-                let number = self.next;
-                self.next += 1;
-                let answer = of_admitted(number, &admitted);
-                self.admitted.insert(number, admitted);
+                let mut answer = of_admitted(&admitted);
+                answer["grant"] = self.admitted.insert(admitted).into();
                 answer
             }
             Err(refused) => json!({ "refused": of_refused(&refused) }),
@@ -142,7 +138,7 @@ impl IngressMachine {
     /// Returns whether the request had not ended.
     fn end(&mut self, end: &End, served: bool) -> bool {
         let now = Instant::from_micros(end.at_us);
-        let Some(admitted) = self.admitted.remove(&end.grant) else { return false };
+        let Some(admitted) = self.admitted.remove(end.grant) else { return false };
         match served {
             true => self.ingress.settle(now, admitted, &end.usage()),
             false => self.ingress.cancel(now, admitted),
@@ -156,7 +152,7 @@ impl IngressMachine {
     }
 }
 
-fn of_admitted(number: u64, admitted: &Admitted) -> Value {
+fn of_admitted(admitted: &Admitted) -> Value {
     let targets = |targets: &[Target]| {
         targets.iter().map(|target| of_target(&target.as_routed())).collect::<Vec<_>>()
     };
@@ -166,7 +162,6 @@ fn of_admitted(number: u64, admitted: &Admitted) -> Value {
     given.extend(options.priority.map(|priority| ("priority".into(), json!(priority))));
     given.extend(options.weight.map(|weight| ("weight".into(), weight.into())));
     json!({
-        "grant": number,
         "caller": of_caller(&admitted.caller),
         "rule": admitted.rule,
         "targets": targets(&admitted.targets),

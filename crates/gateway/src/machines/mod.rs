@@ -6,6 +6,7 @@
 //! | `configuration` | a [`Configuration`](crate::config::Configuration) of a file |
 //! | `gates` | [`Gates`](crate::gates::Gates) with its grants |
 //! | `health_checks` | [`HealthChecks`](crate::health_checks::HealthChecks) of a pool |
+//! | `in_flight` | what a machine has handed out, by number |
 //! | `ingress` | [`Ingress`](crate::ingress::Ingress) with its admitted requests |
 //! | `safety` | [`SafetyCheck`](crate::gates::safety::SafetyCheck) |
 //! | `clusters` | [`Clusters`](crate::clusters::Clusters) |
@@ -19,6 +20,7 @@ mod clusters;
 mod configuration;
 mod gates;
 mod health_checks;
+mod in_flight;
 mod ingress;
 mod routing;
 mod safety;
