@@ -36,6 +36,8 @@ async def _run(options: argparse.Namespace) -> None:
     async with _engines(options):
         settings = settings_of(options)
         async with Gateway(configuration_of(options), settings) as gateway:
+            # A signal may come as soon as the gateway reports that it listens.
+            stopped, reloading = _handle_signals(gateway, options)
             print(f"slotwise.gateway listens on {gateway.url}", flush=True)
             if gateway.admin_url is not None:
                 print(f"admin page: {gateway.admin_url}", flush=True)
@@ -43,7 +45,7 @@ async def _run(options: argparse.Namespace) -> None:
                 print(first_request(gateway.url), flush=True)
             # What exists now stays, so no collection need scan it again.
             gc.freeze()
-            await _serve(gateway, options)
+            await _serve(stopped, reloading if options.reload else None)
 
 
 @asynccontextmanager
@@ -57,18 +59,24 @@ async def _engines(options: argparse.Namespace) -> AsyncIterator[None]:
         yield
 
 
-async def _serve(gateway: Gateway, options: argparse.Namespace) -> None:
-    """Waits for a signal to stop, and follows the file of the configuration meanwhile."""
+def _handle_signals(
+    gateway: Gateway, options: argparse.Namespace
+) -> tuple[asyncio.Event, Reloading | None]:
+    """Handles signals: the event of a signal to stop, and the file that SIGHUP reloads."""
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stopped.set)
-    watch: asyncio.Task[None] | None = None
-    if options.config is not None:
-        reloading = Reloading(gateway, options.config)
-        if hasattr(signal, "SIGHUP"):
-            loop.add_signal_handler(signal.SIGHUP, reloading.reload)
-        if options.reload:
-            watch = asyncio.create_task(reloading.watch())
+    if options.config is None:
+        return stopped, None
+    reloading = Reloading(gateway, options.config)
+    if hasattr(signal, "SIGHUP"):
+        loop.add_signal_handler(signal.SIGHUP, reloading.reload)
+    return stopped, reloading
+
+
+async def _serve(stopped: asyncio.Event, reloading: Reloading | None) -> None:
+    """Waits for a signal to stop, and polls the file of the configuration meanwhile."""
+    watch = asyncio.create_task(reloading.watch()) if reloading is not None else None
     await stopped.wait()
     if watch is not None:
         watch.cancel()

@@ -20,6 +20,9 @@ from running import ASKED, CHAT, one_pool, run
 from slotwise.gateway.settings import parse
 
 ROOT = Path(__file__).parents[3]
+MOST_REQUESTS = 1_000
+"""More requests than the command serves before it handles a signal that came first."""
+
 COMMAND = [sys.executable, "-P", "-m", "slotwise.gateway"]
 
 
@@ -108,10 +111,13 @@ def test_a_hangup_signal_reloads_the_file(tmp_path: Path) -> None:
                 path.write_text(json.dumps(one_pool(pool[1:])))
                 process.send_signal(signal.SIGHUP)
                 async with aiohttp.ClientSession(address(lines[0])) as client:
-                    while pool[1].asked == 0:
+                    for _ in range(MOST_REQUESTS):
                         async with client.post(CHAT, json=ASKED) as answer:
                             assert answer.status == 200
                             await answer.read()
+                        if pool[1].asked:
+                            break
+                    assert pool[1].asked, "the file was not reloaded"
                 process.send_signal(signal.SIGTERM)
                 assert await process.wait() == 0
 
