@@ -14,7 +14,7 @@ PYTHON ?= python3
 
 SIM = cargo run --quiet --release -p slotwise-sim --
 
-.PHONY: help demo test test-rust test-python test-node test-examples test-hosts test-busy test-slow test-vllm lint doc bench instructions bench-python bench-node bench-rivals clean
+.PHONY: help demo test test-rust test-python test-node test-examples test-hosts test-busy test-slow test-vllm lint doc bench instructions bench-check bench-python bench-node bench-rivals clean
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -92,6 +92,9 @@ bench: ## Times decisions and hashing with criterion
 
 instructions: ## Counts instructions of decisions with callgrind. BEFORE=file compares
 	benches/instructions.sh $(BEFORE)
+
+bench-check: ## Fails if one of twelve operations takes 3 % more instructions than recorded
+	benches/check.sh
 
 bench-python: ## Times decisions from Python, an empty call and rivals. After test-python
 	target/python/bin/python python/bench/pick.py

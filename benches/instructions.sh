@@ -5,17 +5,18 @@
 #   benches/instructions.sh             prints: workload, instructions, instructions per operation
 #   benches/instructions.sh BEFORE.tsv  also prints the change against an earlier output
 #
-# PROFILE=dev builds without optimization, to test the script. Its counts are not a measure.
+# WORKLOADS="a b" counts these alone. PROFILE=dev builds without optimization, to test the script:
+# its counts are not a measure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 before=${1:-/dev/null}
 profile=${PROFILE:-release}
-folder=${CARGO_TARGET_DIR:-target}/${profile/#dev/debug}
+folder=${CARGO_TARGET_DIR:-target}/$(sed 's/^dev$/debug/; s/^bench$/release/' <<<"$profile")
 
 cargo build --quiet -p slotwise-benches --bin instructions --profile "$profile"
 counts=$(mktemp)
 trap 'rm -f "$counts"' EXIT
-for workload in $("$folder/instructions"); do
+for workload in ${WORKLOADS:-$("$folder/instructions")}; do
     operations=$(valgrind --quiet --tool=callgrind --callgrind-out-file="$counts" \
         --toggle-collect='instructions::measured*' "$folder/instructions" "$workload")
     awk -v workload="$workload" -v operations="$operations" -v OFS='\t' '

@@ -4,16 +4,19 @@
 //! - [`LoadedPool`]: a scheduler whose endpoints have served traffic.
 //! - [`ProfilePool`]: a scheduler that chooses by a scheduling profile.
 //! - [`FullQueue`]: a scheduler in which many requests are queued.
+//! - [`chat_body`], [`METRICS_PAGE`]: bytes of clients and engines.
 
 mod pool;
 mod profile;
 mod prompts;
 mod queue;
+mod wire;
 
 pub use pool::LoadedPool;
 pub use profile::ProfilePool;
 pub use prompts::{Prompt, prompts};
 pub use queue::FullQueue;
+pub use wire::{METRICS_PAGE, chat_body};
 
 /// The model that every request of these workloads names.
 pub const MODEL: &str = "llama-3.1-8b";

@@ -56,16 +56,21 @@ impl LoadedPool {
     pub fn sharing(endpoints: usize, tokens: &[u32]) -> Self {
         let mut pool = Self::idle(endpoints);
         let names: Vec<EngineHash> = (0..tokens.len() as u64 / 16).map(EngineHash).collect();
-        let sixteen = NonZeroU32::new(16).expect("not zero");
-        let stored =
-            BlockStored::new(&names, sixteen).tokens(&tokens[..16 * names.len()]).model(MODEL);
         for number in 0..endpoints as u64 {
-            let (endpoint, event) = (EndpointId::from_u64(number), KvEvent::BlockStored(stored));
-            pool.scheduler
-                .handle_kv_event(Instant::ORIGIN, endpoint, event)
-                .expect("there is room");
+            pool.store(number, &names, &tokens[..16 * names.len()]);
         }
         pool
+    }
+
+    /// Reports that the engine of an endpoint stored these blocks of 16 tokens, which continue
+    /// none.
+    pub fn store(&mut self, endpoint: u64, names: &[EngineHash], tokens: &[u32]) {
+        let sixteen = NonZeroU32::new(16).expect("not zero");
+        let stored = BlockStored::new(names, sixteen).tokens(tokens).model(MODEL);
+        let now = Instant::from_micros(self.now_micros);
+        self.scheduler
+            .handle_kv_event(now, EndpointId::from_u64(endpoint), KvEvent::BlockStored(stored))
+            .expect("there is room");
     }
 
     /// Picks an endpoint for one request and ends the oldest request in flight. Returns the

@@ -1,60 +1,107 @@
-//! Fixed amounts of the benchmarks' work, for `benches/instructions.sh`, which counts instructions.
+//! Fixed amounts of the benchmarks' work, for `benches/instructions.sh`, which counts instructions,
+//! and for `benches/paired.sh`, which compares the times of two builds.
 //!
-//! `instructions WORKLOAD` prepares one workload, runs it in [`measured`], the only function in
-//! which callgrind collects, and prints the number of operations. Without an argument it lists the
-//! workloads.
+//! - `instructions` lists the workloads.
+//! - `instructions WORKLOAD` prepares one, runs it in [`measured`], the only function in which
+//!   callgrind collects, and prints the number of operations.
+//! - `instructions WORKLOAD time` prints the nanoseconds of one operation instead.
 
 use std::hint::black_box;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant as Clock;
 
-use slotwise::Request;
-use slotwise_benches::{FullQueue, LoadedPool, ProfilePool, Prompt, prompts};
+use slotwise::{EngineHash, Request};
+use slotwise_benches::{
+    FullQueue, LoadedPool, METRICS_PAGE, MODEL, ProfilePool, Prompt, chat_body, prompts,
+};
+use slotwise_wire::metrics::{Engine, MetricsReader};
+use slotwise_wire::request::{Api, RequestReader};
 
 const PROMPTS: usize = 2_000;
 const TEXT_BYTES: usize = 8 << 10;
 const TOKENS: usize = 2_000;
+const LARGE: usize = 65_000;
 const PROFILE_DECISIONS: usize = 1_000;
 const QUEUED: usize = 5_000;
 
 /// Prepares, runs the work in [`measured`] and returns the number of operations.
 type Workload = fn() -> usize;
 
-const WORKLOADS: [(&str, Workload); 11] = [
+const WORKLOADS: [(&str, Workload); 21] = [
+    ("pick/text/8", || pick(8, Prompt::as_text)),
     ("pick/text/64", || pick(64, Prompt::as_text)),
     ("pick/text/1024", || pick(1_024, Prompt::as_text)),
+    ("pick/tokens/8", || pick(8, Prompt::as_tokens)),
     ("pick/tokens/64", || pick(64, Prompt::as_tokens)),
     ("pick/tokens/1024", || pick(1_024, Prompt::as_tokens)),
+    ("pick/tokens/65000", || pick(LARGE, Prompt::as_tokens)),
+    ("idle/65000", || idle(&[])),
+    ("shared/65000", || idle(&(0..1_024).collect::<Vec<_>>())),
     ("profile/5", || profile(5)),
     ("profile/25", || profile(25)),
     ("profile/100", || profile(100)),
     ("profile/1024", || profile(1_024)),
-    ("flow/submit", submit),
-    ("flow/submit_and_cancel", submit_and_cancel),
+    ("flow/submit", || submit(QUEUED)),
+    ("flow/submit_and_cancel", || submit_and_cancel(QUEUED)),
     ("flow/poll_decision", poll_decision),
+    ("flow/million/submit", || submit(1_000_000)),
+    ("flow/million/submit_and_cancel", || submit_and_cancel(1_000_000)),
+    ("events/store", store),
+    ("wire/request", request),
+    ("wire/metrics", metrics),
 ];
 
+/// Nanoseconds in [`measured`].
+static SPENT: AtomicU64 = AtomicU64::new(0);
+
 fn main() {
-    let Some(name) = std::env::args().nth(1) else {
+    let mut arguments = std::env::args().skip(1);
+    let Some(name) = arguments.next() else {
         WORKLOADS.iter().for_each(|(name, _)| println!("{name}"));
         return;
     };
     let workload = WORKLOADS.iter().find(|(known, _)| *known == name);
     let (_, workload) = workload.expect("a workload of the list that `instructions` prints");
-    println!("{}", workload());
+    let operations = workload();
+    if arguments.next().is_some() {
+        println!("{:.0}", SPENT.load(Ordering::Relaxed) as f64 / operations as f64);
+    } else {
+        println!("{operations}");
+    }
 }
 
 /// Callgrind collects in this function alone: `--toggle-collect`.
 #[inline(never)]
 fn measured(work: &mut dyn FnMut()) {
+    let begin = Clock::now();
     black_box(work)();
+    SPENT.fetch_add(begin.elapsed().as_nanos() as u64, Ordering::Relaxed);
 }
 
-/// Decisions in a pool that has served each of the prompts once.
+/// Decisions in a pool that has served each of the prompts once, with the end of an older request
+/// each. A large pool has served a prompt for each endpoint.
 fn pick(endpoints: usize, to_request: fn(&Prompt) -> Request<'_>) -> usize {
     let prompts = prompts(PROMPTS, TEXT_BYTES, TOKENS, 1);
     let mut pool = LoadedPool::new(endpoints, &prompts, to_request);
+    for prompt in prompts.iter().cycle().take(endpoints.saturating_sub(PROMPTS)) {
+        pool.serve(&to_request(prompt));
+    }
     measured(&mut || {
         for prompt in &prompts {
             black_box(pool.serve(&to_request(prompt)));
+        }
+    });
+    PROMPTS
+}
+
+/// Decisions on idle endpoints that all hold the first part of the prompt.
+fn idle(shared: &[u32]) -> usize {
+    let mut pool = LoadedPool::sharing(LARGE, shared);
+    let mut prompt = [shared, &[0; 32]].concat();
+    measured(&mut || {
+        for _ in 0..PROMPTS {
+            prompt[shared.len()] += 1;
+            black_box(pool.serve(&Request::new(MODEL).tokens(&prompt)));
         }
     });
     PROMPTS
@@ -67,8 +114,8 @@ fn profile(endpoints: usize) -> usize {
     PROFILE_DECISIONS
 }
 
-fn submit() -> usize {
-    let mut queue = FullQueue::new(QUEUED);
+fn submit(queued: usize) -> usize {
+    let mut queue = FullQueue::new(queued);
     measured(&mut || {
         for _ in 0..QUEUED {
             black_box(queue.submit());
@@ -77,8 +124,8 @@ fn submit() -> usize {
     QUEUED
 }
 
-fn submit_and_cancel() -> usize {
-    let mut queue = FullQueue::new(QUEUED);
+fn submit_and_cancel(queued: usize) -> usize {
+    let mut queue = FullQueue::new(queued);
     measured(&mut || (0..QUEUED).for_each(|_| queue.submit_and_cancel()));
     QUEUED
 }
@@ -87,4 +134,40 @@ fn poll_decision() -> usize {
     let mut queue = FullQueue::new(QUEUED);
     measured(&mut || assert_eq!(black_box(queue.dispatch_all()), QUEUED));
     QUEUED
+}
+
+/// Events of an engine that stored 128 new blocks each.
+fn store() -> usize {
+    let prompts = prompts(PROMPTS / 10, TEXT_BYTES, 128 * 16, 1);
+    let mut pool = LoadedPool::idle(64);
+    let names: Vec<EngineHash> = (0..128 * prompts.len() as u64).map(EngineHash).collect();
+    measured(&mut || {
+        for (number, (names, prompt)) in names.chunks(128).zip(&prompts).enumerate() {
+            pool.store(number as u64 % 64, names, &prompt.tokens);
+        }
+    });
+    prompts.len()
+}
+
+/// Bodies of 8 KB.
+fn request() -> usize {
+    let (mut reader, body) = (RequestReader::new(), chat_body(TEXT_BYTES));
+    measured(&mut || {
+        for _ in 0..PROMPTS {
+            let view = reader.read(Api::ChatCompletions, black_box(body.as_bytes()));
+            black_box(view.expect("valid").prompts);
+        }
+    });
+    PROMPTS
+}
+
+/// Pages of 64 KB.
+fn metrics() -> usize {
+    let reader = MetricsReader::of(Engine::Vllm);
+    measured(&mut || {
+        for _ in 0..PROMPTS / 10 {
+            black_box(reader.read(black_box(METRICS_PAGE.as_bytes()))).expect("well-formed");
+        }
+    });
+    PROMPTS / 10
 }
