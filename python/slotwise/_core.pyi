@@ -281,6 +281,14 @@ class Scheduler:
         """The endpoint's description, or ``None`` if the endpoint is not in the pool."""
     def endpoint_named(self, name: str) -> int | None:
         """The id of the endpoint with that name, or ``None``."""
+    def endpoint_names(self) -> dict[int, str]:
+        """The names of the endpoints by their ids, in **O(endpoints)**."""
+    @property
+    def membership(self) -> int:
+        """A number that changes when an endpoint joins or leaves the pool, or gets another name.
+
+        Code that follows the endpoints need not list them while the number stays.
+        """
     def endpoint_of(self, request_id: int) -> int | None:
         """The endpoint of a request in flight. That endpoint may have left the pool."""
     def in_flight_on(self, endpoint_id: int) -> int:

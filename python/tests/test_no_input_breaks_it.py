@@ -65,6 +65,7 @@ CALLS = [
     "restore",
     "endpoint",
     "endpoint_named",
+    "endpoint_names",
     "endpoint_of",
 ]
 KEYWORDS = [

@@ -217,6 +217,7 @@ def test_configuration_and_endpoints_come_back_as_they_went_in() -> None:
     added = scheduler.add_endpoint(endpoint)
     assert scheduler.endpoint(added) == endpoint
     assert scheduler.endpoint_named("a") == added
+    assert scheduler.endpoint_names() == {added: "a"}
     assert scheduler.endpoint(added + 1) is None
     for value in (config, endpoint, scheduler.stats(), scheduler.explain("x")):
         assert pickle.loads(pickle.dumps(value)) == value == copy.deepcopy(value)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Self
 
 from .. import _core
 from ..errors import UnknownEndpointError
+from .members import Members
 
 log: logging.Logger = logging.getLogger("slotwise.engines")
 
@@ -57,8 +59,8 @@ class Background:
 class Followers(Background):
     """One task for each endpoint of a scheduler, from its addition to its removal.
 
-    Endpoints that other code adds and removes are found within ``every`` seconds. Each look costs
-    **O(endpoints)**. A task that fails starts again at the next look.
+    Endpoints that other code adds and removes are found within ``every`` seconds. A look costs
+    **O(1)** while they stay. A task that fails starts again at the next look.
     """
 
     def __init__(self, scheduler: _core.Scheduler, *, every: float, sleep: Sleep) -> None:
@@ -66,7 +68,10 @@ class Followers(Background):
         self._scheduler = scheduler
         self._every = every
         self._sleep = sleep
+        self._members = Members(scheduler)
         self._followers: dict[int, asyncio.Task[None]] = {}
+        # Endpoints whose task has ended, though they may be in the pool.
+        self._stopped: set[int] = set()
 
     async def _start(self) -> None:
         self._look()
@@ -82,14 +87,21 @@ class Followers(Background):
 
     def _look(self) -> None:
         """Starts a task for each new endpoint, and ends those of removed endpoints."""
-        names = {one.id: one.name for one in self._scheduler.stats().endpoints}
-        for endpoint_id in self._followers.keys() - names.keys():
+        joined, left = self._members.look()
+        for endpoint_id in left:
             self._followers.pop(endpoint_id).cancel()
-        for endpoint_id, name in names.items():
-            task = self._followers.get(endpoint_id)
-            if task is None or task.done():
-                work = self._until_removed(endpoint_id, name)
-                self._followers[endpoint_id] = self._spawn(work, f"{type(self).__name__} of {name}")
+        names = self._members.names
+        joined |= {id: names[id] for id in self._stopped if id in names}
+        self._stopped.clear()
+        for endpoint_id, name in joined.items():
+            work = self._until_removed(endpoint_id, name)
+            task = self._spawn(work, f"{type(self).__name__} of {name}")
+            self._followers[endpoint_id] = task
+            task.add_done_callback(functools.partial(self._follower_ended, endpoint_id))
+
+    def _follower_ended(self, endpoint_id: int, task: asyncio.Task[None]) -> None:
+        if self._followers.get(endpoint_id) is task:
+            self._stopped.add(endpoint_id)
 
     async def _until_removed(self, endpoint_id: int, name: str) -> None:
         try:

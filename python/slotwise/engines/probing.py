@@ -9,9 +9,10 @@ from urllib.parse import urlsplit
 
 from .. import _core
 from ..errors import UnknownEndpointError
-from ..machine import Machine
+from ..health_checks import HealthChecks, Probe
 from .background import Background, Sleep, log
 from .http import Get
+from .members import Members
 
 
 def probe(
@@ -52,30 +53,30 @@ class Prober(Background):
     ) -> None:
         super().__init__()
         config = {name: value for name, value in checks.items() if value is not None}
-        self._machine = Machine("health_checks", config=config, seed=seed)
+        self._checks = HealthChecks(config, seed=seed)
         self._scheduler = scheduler
+        self._members = Members(scheduler)
         self._get = get
         self._path: str = config.get("path", "/health")
         self._port: int | None = config.get("port")
         self._every = every
         self._clock = clock
         self._sleep = sleep
-        self._names: dict[int, str] = {}
         self._probes: dict[int, asyncio.Task[None]] = {}
         self.unhealthy: set[str] = set()
         """The names of the endpoints that were reported as unhealthy."""
 
     def handle_failure(self, endpoint_id: int) -> None:
         """Reports a failed request: earlier passed probes of its endpoint no longer count."""
-        self._machine.call("handle_failure", endpoint_id=endpoint_id)
+        self._checks.handle_failure(endpoint_id)
 
     async def _start(self) -> None:
         self._spawn(self._run(), "Prober")
 
-    def _now(self) -> int:
-        """The time in microseconds."""
+    def _now(self) -> float:
+        """The time in seconds."""
         clock = self._clock or asyncio.get_running_loop().time
-        return round(clock() * 1e6)
+        return clock()
 
     async def _run(self) -> None:
         while True:
@@ -84,47 +85,45 @@ class Prober(Background):
                 self._act()
             except Exception:
                 log.exception("health checks failed, and go on")
-            due = self._machine.call("next_timeout")
-            wait = self._every if due is None else min(self._every, (due - self._now()) / 1e6)
+            due = self._checks.next_timeout()
+            wait = self._every if due is None else min(self._every, due - self._now())
             await self._sleep(max(wait, _SHORTEST))
 
     def _look(self) -> None:
         """Watches new endpoints, and stops with those that were removed."""
-        names = {one.id: one.name for one in self._scheduler.stats().endpoints}
-        for endpoint_id in self._names.keys() - names.keys():
-            self._machine.call("unwatch", endpoint_id=endpoint_id)
-            self.unhealthy.discard(self._names[endpoint_id])
+        joined, left = self._members.look()
+        for endpoint_id, name in left.items():
+            self._checks.unwatch(endpoint_id)
+            self.unhealthy.discard(name)
             if (open_probe := self._probes.pop(endpoint_id, None)) is not None:
                 open_probe.cancel()
-        for endpoint_id in names.keys() - self._names.keys():
-            self._machine.call("watch", endpoint_id=endpoint_id, at_us=self._now())
-        self._names = names
+        for endpoint_id in joined:
+            self._checks.watch(endpoint_id, now=self._now())
 
     def _act(self) -> None:
         """Sends the probes that are due, and reports results."""
-        while (step := self._machine.call("poll", at_us=self._now())) is not None:
-            endpoint_id = step["endpoint_id"]
-            if "report" in step:
-                self._report(endpoint_id, step["report"])
-                continue
-            if (late := self._probes.pop(endpoint_id, None)) is not None:
-                late.cancel()  # Its time is over.
-            name = self._names[endpoint_id]
-            work = self._send(endpoint_id, step["probe"], name)
-            self._probes[endpoint_id] = self._spawn(work, f"probe of {name}")
+        while (step := self._checks.poll(now=self._now())) is not None:
+            endpoint_id = step.endpoint_id
+            if isinstance(step, Probe):
+                if (late := self._probes.pop(endpoint_id, None)) is not None:
+                    late.cancel()  # Its time is over.
+                name = self._members.names[endpoint_id]
+                work = self._send(step, name)
+                self._probes[endpoint_id] = self._spawn(work, f"probe of {name}")
+            else:
+                self._report(endpoint_id, step.passed)
 
-    async def _send(self, endpoint_id: int, probe: int, name: str) -> None:
+    async def _send(self, probe: Probe, name: str) -> None:
         try:
             status, _ = await self._get(self._url(name))
         except Exception as error:
             log.debug("%s: probe failed: %r", name, error)
             status = 0
-        passed = status == 200
-        self._machine.call("handle_result", endpoint_id=endpoint_id, probe=probe, passed=passed)
+        self._checks.handle_result(probe, passed=status == 200)
         self._act()
 
     def _report(self, endpoint_id: int, passed: bool) -> None:
-        name = self._names[endpoint_id]
+        name = self._members.names[endpoint_id]
         if passed and name in self.unhealthy:
             log.info("%s is healthy", name)
             self.unhealthy.discard(name)

@@ -69,6 +69,8 @@ pub(crate) struct Pool {
     at_work: bool,
     /// Number of endpoints that get no new requests.
     draining: usize,
+    /// Number of endpoints that joined, left or were renamed so far.
+    membership: u64,
     limit: usize,
 }
 
@@ -137,6 +139,7 @@ impl Pool {
             opens: BTreeSet::new(),
             at_work: false,
             draining: 0,
+            membership: 0,
             limit,
         }
     }
@@ -164,6 +167,7 @@ impl Pool {
         });
         let id = EndpointId { slot: at, generation: self.generations[at as usize] };
         self.names.insert(name.into(), id);
+        self.membership += 1;
         let mut slot = slot(id);
         if self.at_work {
             slot.health.ramp();
@@ -191,6 +195,7 @@ impl Pool {
         self.generations[at] = (self.generations[at] + 1) % EndpointId::GENERATIONS;
         self.free.push(id.slot);
         self.names.remove(&slot.endpoint.name);
+        self.membership += 1;
         self.layouts.remove(&slot.layout);
         slot.endpoint.models.iter().for_each(|model| self.models.remove(model));
         self.suspects.leave(id.slot);
@@ -214,6 +219,7 @@ impl Pool {
             None => {
                 self.names.retain(|_, holder| *holder != id);
                 self.names.insert(endpoint.name.clone(), id);
+                self.membership += 1;
             }
         }
         endpoint.models.iter().for_each(|model| self.models.add(model.clone()));
@@ -255,6 +261,11 @@ impl Pool {
         self.draining = self.draining - usize::from(before) + usize::from(draining);
         self.refresh_bounds(id);
         Ok(())
+    }
+
+    /// Number of endpoints that joined, left or were renamed so far.
+    pub(crate) const fn membership(&self) -> u64 {
+        self.membership
     }
 
     /// Number of endpoints that get new requests.

@@ -216,6 +216,32 @@ impl Scheduler {
         self.fleet.pool.named(name)
     }
 
+    /// The endpoints in the pool and their ids, in **O(endpoints)**. The order is that of
+    /// [`Stats::endpoints`](crate::Stats).
+    pub fn endpoints(&self) -> impl Iterator<Item = (EndpointId, &Endpoint)> {
+        self.fleet.pool.iter().map(|slot| (slot.id, &slot.endpoint))
+    }
+
+    /// A number that changes when an endpoint joins or leaves the pool, or gets another name. In
+    /// **O(1)**: a host that follows the [`endpoints`](Self::endpoints) need not list them while
+    /// the number stays.
+    ///
+    /// ```
+    /// use slotwise::{Endpoint, Instant, Scheduler};
+    ///
+    /// let now = Instant::from_micros(0);
+    /// let mut scheduler = Scheduler::default();
+    /// let empty = scheduler.membership();
+    /// let a = scheduler.add_endpoint(now, Endpoint::new("a"))?;
+    /// assert_ne!(scheduler.membership(), empty);
+    /// let (id, endpoint) = scheduler.endpoints().next().expect("one has joined");
+    /// assert_eq!((id, endpoint.name.as_str()), (a, "a"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn membership(&self) -> u64 {
+        self.fleet.pool.membership()
+    }
+
     /// The endpoint of a request in flight. The endpoint may have left the pool.
     pub fn endpoint_of(&self, request: RequestId) -> Option<EndpointId> {
         self.requests.get(request).map(|in_flight| in_flight.reservation.endpoint())

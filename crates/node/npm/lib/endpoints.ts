@@ -277,6 +277,19 @@ export abstract class Endpoints {
     return guarded(() => this.native.endpointNamed(which));
   }
 
+  /** The names of the endpoints by their ids, in **O(endpoints)**. */
+  endpointNames(): Map<number, string> {
+    return new Map(guarded(() => this.native.endpointNames()));
+  }
+
+  /**
+   * A number that changes when an endpoint joins or leaves the pool, or gets another name. Code
+   * that follows the endpoints need not list them while the number stays.
+   */
+  get membership(): number {
+    return guarded(() => this.native.membership);
+  }
+
   /** The endpoint of a request in flight, also one that left the pool; null for other requests. */
   endpointOf(requestId: number): number | null {
     const which = checkRequestId(requestId);

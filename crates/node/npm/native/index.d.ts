@@ -269,6 +269,10 @@ export declare class NativeScheduler {
   endpoint(endpointId: number): Endpoint | null
   /** The endpoint with this name. */
   endpointNamed(name: string): number | null
+  /** The ids and the names of the endpoints. */
+  endpointNames(): Array<[number, string]>
+  /** A number that changes with the members of the pool. */
+  get membership(): number
   /** The endpoint of a request in flight. */
   endpointOf(requestId: number): number | null
   /** Requests in flight on an endpoint. */

@@ -99,6 +99,7 @@ const calls = {
   restore: [any, any],
   endpoint: [any],
   endpointNamed: [any],
+  endpointNames: [],
   endpointOf: [any],
 };
 

@@ -191,8 +191,11 @@ test('the defaults that the types promise are the defaults', () => {
 test('what changes is seen at once', () => {
   const { scheduler, ids } = pool();
   const names = () => scheduler.stats().endpoints.map(({ name }) => name);
+  const before = scheduler.membership;
   scheduler.updateEndpoint(ids[0], 'c');
   assert.deepEqual(names(), ['c', 'b']);
+  assert.deepEqual([...scheduler.endpointNames()], [[ids[0], 'c'], [ids[1], 'b']]);
+  assert.notEqual(scheduler.membership, before);
   assert.equal(scheduler.endpointNamed('c'), ids[0]);
   assert.equal(scheduler.endpointNamed('a'), null);
   scheduler.drainEndpoint(ids[1]);

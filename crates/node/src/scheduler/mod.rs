@@ -163,6 +163,21 @@ impl NativeScheduler {
         self.query(|scheduler| Ok(scheduler.endpoint_named(&name).map(|id| id.as_u64() as f64)))
     }
 
+    /// The ids and the names of the endpoints.
+    #[napi]
+    pub fn endpoint_names(&self) -> Result<Vec<(f64, String)>> {
+        self.query(|scheduler| {
+            let endpoints = scheduler.endpoints();
+            Ok(endpoints.map(|(id, one)| (id.as_u64() as f64, one.name.clone())).collect())
+        })
+    }
+
+    /// A number that changes with the members of the pool.
+    #[napi(getter)]
+    pub fn membership(&self) -> Result<f64> {
+        self.query(|scheduler| Ok(scheduler.membership() as f64))
+    }
+
     /// The endpoint of a request in flight.
     #[napi]
     pub fn endpoint_of(&self, request_id: f64) -> Result<Option<f64>> {

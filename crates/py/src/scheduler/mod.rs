@@ -17,6 +17,7 @@ mod engines;
 mod legs;
 mod requests;
 
+use std::collections::BTreeMap;
 use std::sync::{MutexGuard, OnceLock};
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -230,6 +231,17 @@ impl Scheduler {
 
     fn endpoint_named(&self, py: Python<'_>, name: NameArg) -> PyResult<Option<u64>> {
         Ok(self.lock(py)?.scheduler().endpoint_named(&name.0).map(EndpointId::as_u64))
+    }
+
+    fn endpoint_names(&self, py: Python<'_>) -> PyResult<BTreeMap<u64, String>> {
+        let gateway = self.lock(py)?;
+        let endpoints = gateway.scheduler().endpoints();
+        Ok(endpoints.map(|(id, endpoint)| (id.as_u64(), endpoint.name.clone())).collect())
+    }
+
+    #[getter]
+    fn membership(&self, py: Python<'_>) -> PyResult<u64> {
+        Ok(self.lock(py)?.scheduler().membership())
     }
 
     fn endpoint_of(&self, py: Python<'_>, request_id: RequestArg) -> PyResult<Option<u64>> {
