@@ -66,6 +66,11 @@ class Configuration:
         self._routing: dict[str, Any] = self._machine.call("routing")
 
     @property
+    def source(self) -> str:
+        """The text as it was given."""
+        return self._file["text"]
+
+    @property
     def pools(self) -> list[str]:
         """The names of the pools."""
         return [pool["name"] for pool in self._routing["pools"]]

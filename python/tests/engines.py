@@ -35,6 +35,8 @@ class Engine:
         self.manner = manner
         self.bodies: list[bytes] = []
         self.headers: list[dict[str, str]] = []
+        self.targets: list[str] = []
+        """The paths and queries of the requests."""
         self.open = 0
         self.held = 0
         """Requests that wait for the gate."""
@@ -90,6 +92,7 @@ class Engine:
             for name, _, value in (line.partition(":") for line in head if line)
         }
         self.headers.append(headers)
+        self.targets.append(first.split(" ")[1])
         self.bodies.append(await reader.readexactly(int(headers.get("content-length", "0"))))
         manner = self.manner
         if headers.get("content-type") != "application/json":

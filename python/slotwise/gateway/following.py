@@ -7,9 +7,10 @@ their ports, and the sources that list a pool's engines.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
-from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
 
 from .. import engines
 from .pools import Pool
@@ -21,27 +22,41 @@ __all__ = ["Following"]
 
 _log = logging.getLogger("slotwise.gateway")
 
+Work: TypeAlias = tuple[Pool, str]
+"""Work for one pool. Its name differs from that of work with other settings."""
+
 TIDY_EVERY = 1.0
 """Seconds between two looks for pools and endpoints that have left."""
 
 
 class Following:
-    """The work beside the requests: one task for each pool."""
+    """The work beside the requests: a task for each pool and kind of work."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._tasks: dict[Pool, asyncio.Task[None]] = {}
+        self._tasks: dict[Work, asyncio.Task[None]] = {}
         self._tidying: asyncio.Task[None] | None = None
 
     def sync(self) -> None:
-        """Follows the engines of the pools that exist now, and of no others."""
-        present = set(self._gateway.pools)
-        for pool in self._tasks.keys() - present:
-            self._tasks.pop(pool).cancel()
-        for pool in present - self._tasks.keys():
-            self._tasks[pool] = asyncio.create_task(self._follow(pool))
+        """Does the work of the pools that exist now, as they are configured now, and no other.
+
+        Work that stays goes on: a pool whose health check changes loses no KV event.
+        """
+        wanted = {
+            (pool, name): start
+            for pool in self._gateway.pools
+            for name, start in self._works(pool).items()
+        }
+        for work in self._tasks.keys() - wanted.keys():
+            self._tasks.pop(work).cancel()
+        for work in wanted.keys() - self._tasks.keys():
+            self._tasks[work] = asyncio.create_task(self._run(work, wanted[work]()))
         if self._tidying is None:
             self._tidying = asyncio.create_task(self._tidy())
+
+    def works(self) -> list[str]:
+        """What runs now, by pool."""
+        return sorted(f"{pool.name}: {name}" for pool, name in self._tasks)
 
     async def close(self) -> None:
         """Follows no engine any more."""
@@ -53,14 +68,13 @@ class Following:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _follow(self, pool: Pool) -> None:
+    async def _run(self, work: Work, follower: engines.Background) -> None:
+        pool, name = work
         try:
-            async with AsyncExitStack() as group:
-                for follower in self._followers(pool):
-                    await group.enter_async_context(follower)
+            async with follower:
                 await asyncio.Event().wait()
         except Exception:
-            _log.exception("the engines of the pool %s are not followed", pool.name)
+            _log.exception("the pool %s has no %s", pool.name, name)
 
     async def _tidy(self) -> None:
         while True:
@@ -68,17 +82,20 @@ class Following:
             self._gateway.pools.remove_idle()
             self.sync()
 
-    def _followers(self, pool: Pool) -> list[engines.Background]:
-        settings, scheduler = self._gateway.settings, pool.scheduler
+    def _works(self, pool: Pool) -> dict[str, Callable[[], engines.Background]]:
+        """What starts the work for a pool, by its name."""
+        settings, scheduler, check = self._gateway.settings, pool.scheduler, pool.health_check
         get = engines.aiohttp_get(self._gateway.upstream.control)
-        followers: list[engines.Background] = [
-            engines.scrape(scheduler, get, interval=settings.scrape_every)
-        ]
-        if pool.health_check is not None:
-            followers.append(engines.probe(scheduler, get, pool.health_check))
-        if settings.kv_events is not None:
-            publishers = engines.publishers_on(*settings.kv_events)
-            followers.append(engines.subscribe(scheduler, publishers))
+        works: dict[str, Callable[[], engines.Background]] = {
+            "metrics pages": lambda: engines.scrape(scheduler, get, interval=settings.scrape_every)
+        }
+        if check is not None:
+            works[f"health checks {json.dumps(check)}"] = lambda: engines.probe(
+                scheduler, get, check
+            )
+        if (ports := settings.kv_events) is not None:
+            publishers = engines.publishers_on(*ports)
+            works["KV events"] = lambda: engines.subscribe(scheduler, publishers)
         if (source := settings.discover.get(pool.name)) is not None:
-            followers.append(engines.discover(scheduler, source))
-        return followers
+            works["discovery"] = lambda: engines.discover(scheduler, source)
+        return works

@@ -136,12 +136,12 @@ class Gateway:
 
     async def served_by(self, pool: Pool) -> list[str]:
         """The models that the first reachable engine of a pool lists."""
-        for endpoint in pool.scheduler.stats().endpoints:
+        for engine in pool.scheduler.endpoint_names().values():
             try:
-                page = await self.upstream.get_json(endpoint.name, "/v1/models", timeout=5.0)
+                page = await self.upstream.get_json(engine, "/v1/models", timeout=5.0)
                 return [str(model["id"]) for model in page["data"]]
             except Exception as error:
-                _log.info("%s lists no models: %r", endpoint.name, error)
+                _log.info("%s lists no models: %r", engine, error)
         return []
 
     def _adopt(self, configuration: Configuration) -> None:

@@ -19,7 +19,7 @@ class Pool:
         self.scheduler: Scheduler = Scheduler(configuration.pool(name).scheduler)
         self.scheduler.apply(configuration, name)
         self.health_check: dict[str, Any] | None = configuration.pool(name).health_check
-        """How its endpoints are probed, as when the pool was added."""
+        """How its endpoints are probed; ``None`` probes none."""
 
     @property
     def is_idle(self) -> bool:
@@ -75,6 +75,8 @@ class Pools:
             for pool in changed:
                 pool.scheduler.apply(self._configuration, pool.name)
             raise
+        for pool in changed:
+            pool.health_check = configuration.pool(pool.name).health_check
         for name in set(self._pools) - set(configuration.pools):
             pool = self._pools.pop(name)
             self._leaving.append(pool)

@@ -28,6 +28,7 @@ from ..gates import Caller, RefusedError
 from ..routing import Target
 from ..telemetry import ObservedRequest, operation_of
 from .failures import failure, of_error
+from .mirrors import Copy
 from .pools import Pool
 from .safety import Safety
 from .upstream import Response
@@ -147,9 +148,17 @@ class Serving:
             await reply.aclose()
         else:
             reply = await self._ask_pool(*last, admitted)
-        for mirror, pool in self.mirrors:
-            body, path = self._body_for(mirror), self.request.path_qs
-            self.gateway.mirrors.copy(pool, body, path, self._sent())
+        for target, pool in self.mirrors:
+            copy = Copy(
+                pool=pool,
+                target=target,
+                body=self._body_for(target),
+                path=self.request.path,
+                url=self.request.path_qs,
+                headers=self._sent(),
+                session=admitted.session,
+            )
+            self.gateway.mirrors.send(copy)
         return reply
 
     async def _ask_pool(self, target: Target, pool: Pool, admitted: Admitted) -> Reply:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from aiohttp import web
 from engines import engines
 from running import ASKED, one_pool, run, serving
 from slotwise.gateway.reloading import Reloading
+from slotwise.gateway.server import Listener
 
 
 def write(path: Path, configuration: Any) -> None:
@@ -111,5 +116,91 @@ def test_quotas_in_use_survive_a_reload(tmp_path: Path) -> None:
                 assert Reloading(host.gateway, str(path)).reload()
                 assert (await host.whole(ASKED, key="alice")).status == 200
                 assert (await host.whole(ASKED, key="alice")).status == 429
+
+    run(test)
+
+
+def test_a_change_while_the_gateway_starts_is_applied(tmp_path: Path) -> None:
+    async def test() -> None:
+        path = tmp_path / "gateway.json"
+        async with engines("good", "good") as pool:
+            write(path, one_pool(pool[:1]))
+            before = path.stat()
+            async with serving(one_pool(pool[:1])) as host:
+                # The new file has the size and the time of the old one.
+                write(path, one_pool(pool[1:]))
+                os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+                reloading = Reloading(host.gateway, str(path))
+                assert reloading.poll() and not reloading.poll()
+                await host.whole()
+                assert pool[1].asked == 1
+
+    run(test)
+
+
+class Checked:
+    """An engine that answers health checks, and counts them."""
+
+    def __init__(self) -> None:
+        self.checks = 0
+        self.status = 200
+        self.url = ""
+
+    async def handle(self, request: web.BaseRequest) -> web.Response:
+        self.checks += request.path == "/checked"
+        return web.Response(status=self.status if request.path == "/checked" else 404)
+
+
+@asynccontextmanager
+async def checked() -> AsyncIterator[Checked]:
+    engine = Checked()
+    listener = Listener(("127.0.0.1", 0), engine.handle, max_body=2**20)
+    host, port = await listener.start()
+    engine.url = f"http://{host}:{port}"
+    yield engine
+    await listener.close()
+
+
+def test_health_checks_change_with_the_file_and_all_else_goes_on(tmp_path: Path) -> None:
+    async def test() -> None:
+        path = tmp_path / "gateway.json"
+        async with checked() as engine:
+            without = {"endpoints": [engine.url]}
+            check = {"path": "/checked", "interval": 0.02, "timeout": 0.01}
+            async with serving(without) as host:
+                reloading = Reloading(host.gateway, str(path))
+                works = host.gateway.following.works
+
+                def apply(configuration: Any) -> None:
+                    write(path, configuration)
+                    assert reloading.reload(), host.gateway.reload_error
+
+                assert works() == ["default: metrics pages"]
+                apply({**without, "health_check": check})
+                await host.until(lambda: engine.checks > 0)
+                engine.status = 500
+                [one] = host.stats().endpoints
+                await host.until(lambda: host.stats().endpoints[0].backoff == "probe")
+                apply({**without, "health_check": {**check, "path": "/elsewhere"}})
+                engine.checks = 0
+                assert len(works()) == 2 and "/elsewhere" in works()[0]
+                apply(without)
+                assert works() == ["default: metrics pages"]
+                assert one.id == host.stats().endpoints[0].id and engine.checks == 0
+
+    run(test)
+
+
+def test_a_check_that_cannot_be_applied_leaves_the_present_one(tmp_path: Path) -> None:
+    async def test() -> None:
+        path = tmp_path / "gateway.json"
+        async with engines("good") as pool:
+            async with serving(one_pool(pool, health_check={"path": "/a"})) as host:
+                reloading = Reloading(host.gateway, str(path))
+                works = host.gateway.following.works()
+                for check, seed in ({"path": "/b", "interval": 0}, 1), ({"path": "/b"}, 2):
+                    write(path, one_pool(pool, health_check=check) | {"scheduler": {"seed": seed}})
+                    assert not reloading.reload()
+                    assert host.gateway.following.works() == works
 
     run(test)

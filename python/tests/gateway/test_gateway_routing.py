@@ -107,6 +107,41 @@ def test_a_mirror_gets_a_copy_and_never_delays() -> None:
     run(test)
 
 
+def test_copies_that_a_pool_has_no_room_for_are_dropped() -> None:
+    async def test() -> None:
+        async with engines("good", "late") as (main, shadow):
+            configured = mirrored(main, shadow)
+            configured["pools"][1]["scheduler"] |= {"max_in_flight": 2}
+            async with serving(configured) as host:
+                answers = await asyncio.gather(*(host.whole() for _ in range(8)))
+                assert [answer.status for answer in answers] == [200] * 8
+                mirrors = host.gateway.mirrors
+                await host.until(lambda: mirrors.dropped == 6 and shadow.held == 2)
+                assert host.stats("shadow").queued == 0
+                shadow.gate.set()
+                await host.until(lambda: len(mirrors) == 0)
+                assert host.stats("shadow").completed == 2
+
+    run(test)
+
+
+def test_a_copy_keeps_the_query_and_names_the_adapter_of_its_target() -> None:
+    async def test() -> None:
+        async with engines("good", "good") as (main, shadow):
+            configured = mirrored(main, shadow)
+            configured["pools"][1]["models"] = ["base"]
+            configured["pools"][1]["adapters"] = [{"name": "shadow", "base": "base"}]
+            async with serving(configured, admin=("127.0.0.1", 0)) as host:
+                answer = await host.whole(path=f"{CHAT}?x=1")
+                assert answer.status == 200
+                await host.until(lambda: host.stats("shadow").completed == 1)
+                assert shadow.targets == [f"{CHAT}?x=1"] and model_of(shadow) == ["shadow"]
+                [endpoint] = host.stats("shadow").endpoints
+                assert endpoint.adapters == ("shadow",)
+
+    run(test)
+
+
 def test_a_failing_mirror_changes_nothing() -> None:
     async def test() -> None:
         async with engines("good", 500) as (main, shadow):
