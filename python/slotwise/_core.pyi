@@ -48,6 +48,7 @@ __all__ = [
     "Evicted",
     "Exchange",
     "ExchangeCall",
+    "Ingress",
     "KvReport",
     "Lease",
     "Leg",
@@ -839,7 +840,7 @@ class Lease:
     # For ``slotwise.aio``.
     def _complete(self, reported: Usage) -> tuple[bool, list[str]]: ...
     def _close(self, close: CloseReason) -> None: ...
-    def _pass(self, chunk: Any) -> None: ...
+    def _pass(self, chunk: Any, since: float, until: float) -> None: ...
     def _set_idle_limit(self, limit: float | None = None) -> None: ...
     def _wait(self, now: float) -> float | None: ...
     def _end_wait(self, now: float) -> None: ...
@@ -938,11 +939,20 @@ class Exchange:
         """The prefilling endpoint returned no whole answer."""
     def handle_unreachable(self, failure: Failure = "unreachable") -> None:
         """The endpoint returned no headers."""
-    def handle_head(self, status: int, headers: Sequence[tuple[str, str]]) -> None:
+    def handle_head(
+        self,
+        status: int,
+        headers: Iterable[tuple[str | bytes, str | bytes]] | Mapping[str, str],
+    ) -> None:
         """The endpoint responds with this status and these headers."""
-    def handle_chunk(self, chunk: Buffer) -> bool:
+    def handle_chunk(
+        self, chunk: Buffer, since: float | None = None, until: float | None = None
+    ) -> bool:
         """A chunk of the response's body. Returns whether the host sends it to the client; if not,
-        it is held back, or comes as an output."""
+        it is held back, or comes as an output.
+
+        With both times, the host has waited for it meanwhile: see ``wait`` and ``end_wait``.
+        """
     def handle_close(self, close: CloseReason = "clean") -> None:
         """The connection to the endpoint ended."""
     def handle_client_disconnected(self) -> None:
@@ -1302,6 +1312,41 @@ def attributes_of_refusal(reason: str | Rejected | Evicted) -> str:
     """The attributes of a refusal."""
 
 def call_policy(function: str, arguments: str) -> str: ...
+@final
+class Ingress:
+    """See ``slotwise.ingress.Ingress``. A refusal is text: JSON for ``RefusedError``."""
+
+    def __new__(cls, arguments: str) -> Self:
+        """An ingress from JSON: its ``config``, ``seed``, ``allow`` and ``session_headers``."""
+    def set_config(self, arguments: str) -> None:
+        """Replaces the configuration by the ``config`` of a JSON object."""
+    def identify(
+        self, headers: Iterable[tuple[str, str]] | Mapping[str, str], client: str | None = None
+    ) -> tuple[str, bool, str | None, int | None, float | None] | str:
+        """The fields of a ``Caller``, or the refusal."""
+    def admit(
+        self,
+        now: float,
+        model: str,
+        path: str,
+        method: str,
+        headers: Iterable[tuple[str, str]] | Mapping[str, str],
+        client: str | None,
+        session: str | None,
+        objective: str | None,
+        prompt_tokens: int,
+        output_tokens: int,
+    ) -> tuple[Any, ...] | str:
+        """The number and the other fields of an ``Admitted``, or the refusal."""
+    def settle(
+        self, now: float, number: int, prompt_tokens: int | None, completion_tokens: int | None
+    ) -> bool:
+        """Whether the request had not ended."""
+    def cancel(self, now: float, number: int) -> bool:
+        """Whether the request had not ended."""
+    def models(self, key: str | None) -> list[str]:
+        """The models that a caller may request, by the name of its key."""
+
 @final
 class Machine:
     """A machine over JSON, by its kind."""

@@ -131,21 +131,21 @@ async def forward(
     try:
         while True:
             match exchange.poll():
+                case None:
+                    await body._read()
+                case ("send", call):
+                    await body._send(ask, call)
                 case ("dispatch",):
                     decision = await scheduler._decide(exclude=exchange.excluded, **options)
                     exchange.handle_decision(decision)
-                case ("prefill", call):
-                    await body._prefill(ask, call)
-                case ("send", call):
-                    await body._send(ask, call)
                 case ("reply", status, headers):
                     if exchange.has_lease:
                         body._lease = Lease(scheduler, exchange)
                     return Reply(status, headers, body, body._lease)
-                case ("abort",):
-                    await body._close()
+                case ("prefill", call):
+                    await body._prefill(ask, call)
                 case _:
-                    await body._read()
+                    await body._close()
     except BaseException:
         await body.aclose()
         raise
@@ -169,15 +169,32 @@ class Body:
         self._response: Response | None = None
         self._chunks: AsyncIterator[bytes] | None = None
         self._error: Exception | None = None
-        self._limit = IdleLimit()
+        self._loop = asyncio.get_running_loop()
+        self._limit = IdleLimit(exchange.wait)
         # The request, and the whole answer of the prefilling endpoint.
         self._prefilling: tuple[int, asyncio.Task[tuple[int, bytes]]] | None = None
+        # Only chunks are left to read.
+        self._flows = False
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
         try:
+            if self._flows:
+                # One coroutine for each chunk: another one takes as long as all else here.
+                assert self._chunks is not None, "only an open response flows"
+                limit = self._limit
+                since = limit.start(self._loop)
+                try:
+                    chunk = await anext(self._chunks)
+                except BaseException as error:
+                    self._handle_end(error)
+                else:
+                    if self._exchange.handle_chunk(chunk, since, self._loop.time()):
+                        return chunk
+                finally:
+                    limit.end()
             return await self._next()
         except BaseException:
             await self.aclose()
@@ -189,26 +206,27 @@ class Body:
         await self._close()
 
     def __del__(self) -> None:
+        self._limit.close()
         self._exchange.handle_client_disconnected()
 
     async def _next(self) -> bytes:
         while True:
             match self._exchange.poll():
-                case ("body", chunk):
-                    return chunk
-                case ("break",):
-                    error, self._error = self._error, None
-                    raise error or ConnectionError(f"{self._url} broke off")
-                case ("abort",):
-                    await self._close()
-                case ("end",):
-                    raise StopAsyncIteration
-                case _ if self._exchange.ended:
-                    raise StopAsyncIteration
-                case _:
+                case None:
+                    if self._exchange.ended:
+                        raise StopAsyncIteration
                     passed_on = await self._read()
                     if passed_on is not None:
                         return passed_on
+                case ("body", chunk):
+                    return chunk
+                case ("end",):
+                    raise StopAsyncIteration
+                case ("break",):
+                    error, self._error = self._error, None
+                    raise error or ConnectionError(f"{self._url} broke off")
+                case _:
+                    await self._close()
 
     async def _prefill(self, ask: _Ask, call: _core.ExchangeCall) -> None:
         """Sends the request to the prefilling endpoint."""
@@ -233,32 +251,43 @@ class Body:
             return
         self._response = response
         self._chunks = aiter(response.aiter_bytes())
-        self._exchange.handle_head(response.status_code, list(response.headers.items()))
+        self._exchange.handle_head(response.status_code, response.headers)
 
     async def _read(self) -> bytes | None:
         """Reads on in the response. Returns a chunk that the client gets as it is."""
         if self._chunks is None:
             await self._await_prefill()
             return None
-        close: CloseReason = "clean"
         try:
             chunk = await self._wait(anext(self._chunks))
-        except StopAsyncIteration:
-            pass
         except _SupersededError:
             return None
-        except IdleTimeoutError as error:
-            close, self._error = "timed_out", error
-        except Exception as error:
-            close, self._error = "broken", error
+        except BaseException as error:
+            self._handle_end(error)
+            return None
+        passed_on = self._exchange.handle_chunk(chunk)
+        self._flows = passed_on and self._prefilling is None
+        return chunk if passed_on else None
+
+    def _handle_end(self, error: BaseException) -> None:
+        """The response ended: with its body, or with this error. Raises errors of the task."""
+        self._flows = False
+        close: CloseReason = "broken"
+        if isinstance(error, StopAsyncIteration):
+            close = "clean"
+        elif isinstance(error, asyncio.CancelledError) and self._limit.expired():
+            close, self._error = "timed_out", self._silent()
+        elif isinstance(error, Exception):
+            close = "timed_out" if isinstance(error, IdleTimeoutError) else "broken"
+            self._error = error
         else:
-            return chunk if self._exchange.handle_chunk(chunk) else None
+            raise error
+        self._limit.close()
         self._exchange.handle_close(close)
         outcome = self._exchange.outcome
         if outcome is not None and outcome.may_retry(sent=False):
             reason = self._error or f"status {outcome.status}"
             _log.warning("%s did not answer: %s, %s", self._url, outcome.end, reason)
-        return None
 
     async def _wait(self, step: Awaitable[_T]) -> _T:
         """Awaits the endpoint, and reports the end of the prefill meanwhile.
@@ -317,19 +346,20 @@ class Body:
 
     async def _limited(self, step: Awaitable[_T]) -> _T:
         """Awaits the endpoint. Raises :class:`slotwise.IdleTimeoutError` after the idle limit."""
-        loop, limit = asyncio.get_running_loop(), self._limit
-        now = loop.time()
-        seconds = self._exchange.wait(now)
-        limit.begin(loop, None if seconds is None else now + seconds)
+        self._exchange.wait(self._limit.start(self._loop))
         try:
             return await step
         except asyncio.CancelledError as error:
-            if limit.expired():
-                raise IdleTimeoutError(*self._exchange.idle_limit()) from error
+            if self._limit.expired():
+                raise self._silent() from error
             raise
         finally:
-            limit.end()
-            self._exchange.end_wait(loop.time())
+            self._limit.end()
+            self._exchange.end_wait(self._loop.time())
+
+    def _silent(self) -> IdleTimeoutError:
+        """The error of an endpoint that has sent nothing within the idle limit."""
+        return IdleTimeoutError(*self._exchange.idle_limit())
 
     async def _close(self) -> None:
         """Closes the connections to the endpoints."""
@@ -340,6 +370,7 @@ class Body:
 
     async def _close_response(self) -> None:
         """Closes the connection to the endpoint that answers."""
+        self._flows = False
         self._limit.close()
         response, self._response, self._chunks = self._response, None, None
         if response is not None:

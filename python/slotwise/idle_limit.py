@@ -7,20 +7,26 @@ the chunk does. The timer here stays set between waits, and moves only when it f
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 
 class IdleLimit:
     """Cancels the current task at the end of a wait's time. Waits do not overlap.
 
-    After ``begin``, the wait ends with ``end``. If it raises ``CancelledError``, :meth:`expired`
-    states whether that was the limit's doing.
+    After ``begin`` or ``start``, the wait ends with ``end``. If it raises ``CancelledError``,
+    :meth:`expired` states whether that was the limit's doing.
+
+    ``left`` is for ``start``: how many seconds a wait that began at this time may last, without a
+    limit ``None``. It is called when the timer fires, which most waits never see.
     """
 
-    __slots__ = ("_cancelling", "_deadline", "_expired", "_task", "_timer")
+    __slots__ = ("_cancelling", "_deadline", "_expired", "_left", "_since", "_task", "_timer")
 
-    def __init__(self) -> None:
+    def __init__(self, left: Callable[[float], float | None] | None = None) -> None:
+        self._left = left
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[object] | None = None
+        self._since: float | None = None
         self._deadline: float = 0.0
         self._cancelling: int = 0
         self._expired: bool = False
@@ -32,9 +38,20 @@ class IdleLimit:
         task = asyncio.current_task(loop)
         assert task is not None, "only a task waits"
         self._task, self._deadline, self._cancelling = task, deadline, task.cancelling()
+        self._since = None
         if self._timer is None or self._timer.when() > deadline:
             self.close()
             self._timer = loop.call_at(deadline, self._fire, loop)
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> float:
+        """A wait begins whose deadline follows from ``left``. Returns the loop's time."""
+        task = asyncio.current_task(loop)
+        assert task is not None, "only a task waits"
+        self._task, self._cancelling = task, task.cancelling()
+        since = self._since = loop.time()
+        if self._timer is None:
+            self._set_timer(loop, since)
+        return since
 
     def end(self) -> None:
         """The wait has ended."""
@@ -55,12 +72,34 @@ class IdleLimit:
             self._timer.cancel()
             self._timer = None
 
+    def _set_timer(self, loop: asyncio.AbstractEventLoop, now: float) -> None:
+        """Sets the timer for the current wait."""
+        at = self._deadline
+        if self._since is not None:
+            left = self._left(self._since) if self._left is not None else None
+            if left is None:
+                return
+            self._deadline = self._since + left
+            # The limit may fall while the timer is set, but not below this time.
+            at = min(self._deadline, now + SHORTEST)
+        self._timer = loop.call_at(at, self._fire, loop)
+
     def _fire(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None
         if self._task is None:
             return
-        if self._deadline > loop.time():
-            self._timer = loop.call_at(self._deadline, self._fire, loop)
-        else:
-            self._expired = True
-            self._task.cancel()
+        now = loop.time()
+        if self._since is not None:
+            self._set_timer(loop, now)
+            if self._timer is None or self._deadline > now:
+                return
+            self.close()
+        elif self._deadline > now:
+            self._set_timer(loop, now)
+            return
+        self._expired = True
+        self._task.cancel()
+
+
+SHORTEST = 30.0
+"""Seconds: the shortest limit that a longer one may become."""

@@ -25,13 +25,16 @@ Times are seconds of ``time.monotonic``, unless ``now`` is given.
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from . import _core
 from .configuration import Configuration
-from .gates import Caller, Headers, checked, header_pairs, micros
-from .machine import Machine
+from .gates import Caller, Headers, RefusedError
+from .machine import dumps
 from .routing import Target
 from .values import Allow
 
@@ -82,17 +85,17 @@ class Ingress:
     ) -> None:
         claims: dict[Any, Any] = {}
         claims.update(allow if isinstance(allow, Mapping) else dict.fromkeys(allow or (), True))
-        self._machine = Machine(
-            "ingress",
-            config=_config(configuration),
-            seed=seed,
-            allow=[name for name, given in claims.items() if given and name != _LISTED],
-            session_headers=claims.get(_LISTED) or (),
-        )
+        arguments = {
+            "config": _config(configuration),
+            "seed": seed,
+            "allow": [name for name, given in claims.items() if given and name != _LISTED],
+            "session_headers": claims.get(_LISTED) or (),
+        }
+        self._native = _core.Ingress(dumps(arguments))
 
     def set_config(self, configuration: Configuration | Mapping[str, Any]) -> None:
         """Replaces the configuration. Requests in flight and the usage of quotas stay counted."""
-        self._machine.call("set_config", config=_config(configuration))
+        self._native.set_config(dumps({"config": _config(configuration)}))
 
     def identify(self, headers: Headers, *, client: str | None = None) -> Caller:
         """The client behind a request, before its body is read.
@@ -100,8 +103,10 @@ class Ingress:
         ``client`` names a client without a key, such as its address. Raises ``RefusedError`` if the
         key is unknown, or missing where one is required.
         """
-        caller = self._machine.call("identify", headers=header_pairs(headers), client=client)
-        return Caller(**checked(caller))
+        caller = self._native.identify(headers, client)
+        if isinstance(caller, str):
+            raise RefusedError(json.loads(caller))
+        return Caller(*caller)
 
     def admit(
         self,
@@ -123,31 +128,34 @@ class Ingress:
         ``RefusedError``: 401 for an unknown key, 403 for a model that the key does not allow, 404
         for one that no pool serves, 413 and 429 for an exceeded limit.
         """
-        answer = self._machine.call(
-            "admit",
-            model=model,
-            path=path,
-            method=method,
-            headers=header_pairs(headers),
-            client=client,
-            session=session,
-            objective=objective,
-            prompt_tokens=prompt_tokens,
-            output_tokens=output_tokens,
-            at_us=micros(now),
+        admitted = self._native.admit(
+            time.monotonic() if now is None else now,
+            model,
+            path,
+            method,
+            headers,
+            client,
+            session,
+            objective,
+            prompt_tokens,
+            output_tokens,
         )
-        admitted = checked(answer)
+        if isinstance(admitted, str):
+            raise RefusedError(json.loads(admitted))
+        number, caller, rule, targets, mirrors, options, session, timeout, limits, answers_as = (
+            admitted
+        )
         return Admitted(
-            caller=Caller(**admitted["caller"]),
-            rule=admitted["rule"],
-            targets=[Target(**target) for target in admitted["targets"]],
-            mirrors=[Target(**target) for target in admitted["mirrors"]],
-            options=admitted["options"],
-            session=admitted["session"],
-            timeout=admitted["timeout_s"],
-            headers=[(name, value) for name, value in admitted["headers"]],
-            answers_as=admitted["answers_as"],
-            _number=admitted["grant"],
+            caller=Caller(*caller),
+            rule=rule,
+            targets=[Target(*target) for target in targets],
+            mirrors=[Target(*mirror) for mirror in mirrors],
+            options=options,
+            session=session,
+            timeout=timeout,
+            headers=limits,
+            answers_as=answers_as,
+            _number=number,
         )
 
     def settle(
@@ -162,28 +170,21 @@ class Ingress:
 
         Returns whether it had not ended before.
         """
-        settled: bool = self._machine.call(
-            "settle",
-            grant=admitted._number,
-            prompt_tokens=prompt_tokens,
-            completion_tokens=completion_tokens,
-            at_us=micros(now),
-        )
-        return settled
+        now = time.monotonic() if now is None else now
+        return self._native.settle(now, admitted._number, prompt_tokens, completion_tokens)
 
     def cancel(self, admitted: Admitted, *, now: float | None = None) -> bool:
         """No engine has served the request: it counts as if it had not come.
 
         Returns whether it had not ended before.
         """
-        cancelled: bool = self._machine.call("cancel", grant=admitted._number, at_us=micros(now))
-        return cancelled
+        now = time.monotonic() if now is None else now
+        return self._native.cancel(now, admitted._number)
 
     def models(self, caller: Caller) -> list[str]:
         """The models that the caller may request, for ``/v1/models``."""
         key = None if caller.anonymous else caller.name
-        models: list[str] = self._machine.call("models", key=key)
-        return models
+        return self._native.models(key)
 
 
 def _config(configuration: Configuration | Mapping[str, Any]) -> dict[str, Any]:

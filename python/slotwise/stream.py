@@ -12,9 +12,11 @@ from types import EllipsisType
 from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
 
 from .errors import IdleTimeoutError
+from .idle_limit import IdleLimit
 
 if TYPE_CHECKING:
     from .lease import Lease
+    from .reports import CloseReason
 
 _Chunk = TypeVar("_Chunk")
 
@@ -39,6 +41,7 @@ class Stream(Generic[_Chunk]):
             raise TypeError(f"chunks must be an async iterable, not {type(chunks)}: {hint}")
         self._chunks = aiter(chunks)
         self._lease = lease
+        self._limit = IdleLimit(lease._wait)
         limit = math.inf if idle_timeout is None else idle_timeout
         lease._set_idle_limit(None if isinstance(limit, EllipsisType) else limit)
 
@@ -46,49 +49,48 @@ class Stream(Generic[_Chunk]):
         return self
 
     async def __anext__(self) -> _Chunk:
-        chunk = await self._next()
+        # One coroutine for each chunk: another one takes as long as all that the lease does.
+        loop, limit = asyncio.get_running_loop(), self._limit
+        since = limit.start(loop)
         try:
-            self._lease._pass(chunk)
-        except BaseException:
-            # The chunk is not bytes: an error of the host, not of the endpoint.
-            await self.aclose()
+            chunk = await anext(self._chunks)
+        except StopAsyncIteration:
+            self._close("clean")
             raise
-        return chunk
+        except asyncio.CancelledError as error:
+            if not limit.expired():
+                self._close("client_disconnected")
+                raise
+            await self._time_out(error)
+        except BaseException as error:
+            self._close("broken" if isinstance(error, Exception) else "client_disconnected")
+            raise
+        else:
+            try:
+                self._lease._pass(chunk, since, loop.time())
+            except BaseException:
+                # The chunk is not bytes: an error of the host, not of the endpoint.
+                await self.aclose()
+                raise
+            return chunk
+        finally:
+            limit.end()
+        raise StopAsyncIteration
 
     async def aclose(self) -> None:
         """Abandons the stream: cancels the request, and closes the source of the chunks."""
-        self._lease._close("client_disconnected")
+        self._close("client_disconnected")
         await self._close_chunks()
 
-    async def _next(self) -> _Chunk:
-        """The next chunk. Raises ``IdleTimeoutError`` when the idle limit expires."""
-        loop = asyncio.get_running_loop()
-        left = self._lease._wait(loop.time())
-        limit = None if left is None else asyncio.timeout(left)
-        try:
-            if limit is None:
-                return await anext(self._chunks)
-            async with limit:
-                return await anext(self._chunks)
-        except StopAsyncIteration:
-            self._lease._close("clean")
-            raise
-        except Exception as error:
-            if limit is None or not limit.expired() or not isinstance(error, TimeoutError):
-                self._lease._close("broken")
-                raise
-            await self._time_out(error)
-        except BaseException:
-            self._lease._close("client_disconnected")
-            raise
-        finally:
-            self._lease._end_wait(loop.time())
-        raise StopAsyncIteration
+    def _close(self, close: CloseReason) -> None:
+        """Ends the lease, unless it has ended."""
+        self._limit.close()
+        self._lease._close(close)
 
-    async def _time_out(self, error: TimeoutError) -> None:
+    async def _time_out(self, error: asyncio.CancelledError) -> None:
         """Ends the lease. Raises unless the answer is complete and only its connection is open."""
         limit, begun = self._lease._idle_limit()
-        self._lease._close("timed_out")
+        self._close("timed_out")
         await self._close_chunks()
         if not self._lease.answer.complete:
             raise IdleTimeoutError(limit, begun) from error
@@ -101,7 +103,7 @@ class Stream(Generic[_Chunk]):
     def __del__(self) -> None:
         # The lease is absent if the constructor rejected the chunks.
         if hasattr(self, "_lease"):
-            self._lease._close("client_disconnected")
+            self._close("client_disconnected")
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a stream can be neither copied nor pickled: it is read once")

@@ -44,6 +44,10 @@ class Delivery:
             request = scheduler.submit(prompt, **options)
             if isinstance(request, Rejected):
                 return request
+            if not self._futures:
+                decision = _decide_alone(scheduler, request)
+                if decision is not None:
+                    return decision
             future: _Future = running.create_future()
             self._futures[request] = loop, future
             loop.waiting.add(request)
@@ -72,7 +76,10 @@ class Delivery:
         """The entry of this loop. Withdraws requests on closed loops."""
         for closed in [loop for loop in self._loops.values() if loop.loop.is_closed()]:
             self._withdraw_all(scheduler, closed)
-        return self._loops.setdefault(running, _Loop(running))
+        loop = self._loops.get(running)
+        if loop is None:
+            loop = self._loops[running] = _Loop(running)
+        return loop
 
     def _withdraw_all(self, scheduler: _core.Scheduler, loop: _Loop) -> None:
         with self._lock:
@@ -133,6 +140,20 @@ class Delivery:
     def _on_timer(self, scheduler: _core.Scheduler, loop: _Loop) -> None:
         loop.timer = None
         self._poll(scheduler, loop)
+
+
+def _decide_alone(scheduler: _core.Scheduler, request: int) -> Dispatch | Evicted | None:
+    """The decision about a request beside which no other one waits, if it need not wait."""
+    try:
+        decision = scheduler.poll_decision()
+    except BaseException:
+        scheduler.cancel(request)
+        raise
+    if decision is None or decision.request_id == request:
+        return decision
+    if isinstance(decision, Dispatch):
+        scheduler.cancel(decision.request_id)
+    return None
 
 
 class _Loop:

@@ -2,7 +2,10 @@
 
 use core::num::NonZeroU32;
 
-use slotwise::{Decision, EndpointId, Instant, RemovedEndpoint, Scheduler, UnknownEndpoint};
+use slotwise::{
+    Decision, EndpointId, Instant, RemovedEndpoint, RequestId, SaturationPolicy, Scheduler,
+    UnknownEndpoint, UnknownRequest, UsageLimitPolicy,
+};
 use slotwise_wire::WireError;
 use slotwise_wire::kv::{EventSink, Feed, Report};
 use slotwise_wire::metrics::{self, MetricsReport, OrcaReport};
@@ -52,7 +55,8 @@ pub struct Gateway {
     drains: Drains,
     #[cfg(feature = "config")]
     pub(crate) reload: Reload,
-    /// Whether there was an input since the last [`take_wakeup`](Self::take_wakeup).
+    /// Whether there was an input since the last [`take_wakeup`](Self::take_wakeup) that may lead
+    /// to a decision.
     has_input: bool,
 }
 
@@ -77,6 +81,28 @@ impl Gateway {
     pub fn scheduler_mut(&mut self) -> &mut Scheduler {
         self.has_input = true;
         &mut self.scheduler
+    }
+
+    /// The answer of a request grew whose first token was reported before. Unless saturation closes
+    /// bands, that leads to no decision, and the host is not woken for each chunk.
+    pub(crate) fn grow(
+        &mut self,
+        now: Instant,
+        id: RequestId,
+        tokens: u32,
+    ) -> Result<(), UnknownRequest> {
+        let flow = &self.scheduler.config().flow;
+        let closes = flow.saturation != SaturationPolicy::default()
+            || flow.usage_limit != UsageLimitPolicy::default();
+        // The time of the input passes what is due by the clock alone.
+        self.has_input |= closes || self.scheduler.next_timeout().is_some_and(|due| due <= now);
+        self.scheduler.handle_tokens(now, id, tokens)
+    }
+
+    /// Whether [`take_wakeup`](Self::take_wakeup) names anything to poll now. Computes in
+    /// **O(1)**, and in **O(watched endpoints)** while the host waits for endpoints to be drained.
+    pub fn has_wakeup(&self) -> bool {
+        self.has_input || self.engines.has_replay() || self.drains.any(&self.scheduler)
     }
 
     /// What the host has to poll after its inputs since the last call. Computes in **O(1)**, and in

@@ -1,5 +1,6 @@
 //! Requests in the form that clients send: bodies and headers.
 
+use std::borrow::Cow;
 use std::sync::Mutex;
 
 use pyo3::exceptions::PyTypeError;
@@ -86,6 +87,11 @@ impl<'py> Pairs<'py> {
     pub(crate) fn slices(&self) -> PyResult<Vec<(&[u8], &[u8])>> {
         self.0.iter().map(|(name, value)| Ok((slice(name)?, slice(value)?))).collect()
     }
+
+    /// The pairs as text. Bytes that are no text are replaced.
+    pub(crate) fn texts(&self) -> PyResult<Vec<(Cow<'_, str>, Cow<'_, str>)>> {
+        self.0.iter().map(|(name, value)| Ok((decoded(name)?, decoded(value)?))).collect()
+    }
 }
 
 fn not_pairs(value: &Bound<'_, PyAny>) -> PyErr {
@@ -105,6 +111,13 @@ fn slice<'a>(text: &'a Bound<'_, PyAny>) -> PyResult<&'a [u8]> {
             "a header must be str or bytes, not {}",
             text.get_type()
         ))),
+    }
+}
+
+fn decoded<'a>(value: &'a Bound<'_, PyAny>) -> PyResult<Cow<'a, str>> {
+    match value.cast::<PyString>() {
+        Ok(text) => Ok(text.to_string_lossy()),
+        Err(_) => slice(value).map(String::from_utf8_lossy),
     }
 }
 

@@ -4,6 +4,7 @@
 //! runs.
 
 use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use slotwise::{EndpointId, Instant};
@@ -12,7 +13,7 @@ use slotwise_gateway::{Gateway, KvConnector, lease};
 use slotwise_wire::outcome::BodyShape;
 use slotwise_wire::request::KvTransfer;
 
-use crate::body::api_at;
+use crate::body::{Pairs, api_at};
 use crate::decision::Dispatch;
 use crate::error::{named, raise_wire, unknown};
 use crate::ids::{EndpointArg, RequestArg};
@@ -84,14 +85,18 @@ impl Exchange {
         let output = self.state.lock(py)?.poll();
         let Some(output) = output else { return Ok(None) };
         let tuple = match output {
-            Output::Dispatch => ("dispatch",).into_pyobject(py)?,
-            Output::Prefill(call) => ("prefill", Call { call }).into_pyobject(py)?,
-            Output::Send(call) => ("send", Call { call }).into_pyobject(py)?,
-            Output::Abort => ("abort",).into_pyobject(py)?,
-            Output::Reply(reply) => ("reply", reply.status, reply.headers).into_pyobject(py)?,
-            Output::Body(body) => ("body", PyBytes::new(py, &body)).into_pyobject(py)?,
-            Output::End => ("end",).into_pyobject(py)?,
-            _ => ("break",).into_pyobject(py)?,
+            Output::Dispatch => (intern!(py, "dispatch"),).into_pyobject(py)?,
+            Output::Prefill(call) => (intern!(py, "prefill"), Call { call }).into_pyobject(py)?,
+            Output::Send(call) => (intern!(py, "send"), Call { call }).into_pyobject(py)?,
+            Output::Abort => (intern!(py, "abort"),).into_pyobject(py)?,
+            Output::Reply(reply) => {
+                (intern!(py, "reply"), reply.status, reply.headers).into_pyobject(py)?
+            }
+            Output::Body(body) => {
+                (intern!(py, "body"), PyBytes::new(py, &body)).into_pyobject(py)?
+            }
+            Output::End => (intern!(py, "end"),).into_pyobject(py)?,
+            _ => (intern!(py, "break"),).into_pyobject(py)?,
         };
         Ok(Some(tuple.into_any()))
     }
@@ -145,21 +150,32 @@ impl Exchange {
         self.input(py, |state, gateway, now| state.handle_unreachable(gateway, now, failure))
     }
 
-    fn handle_head(
-        &self,
-        py: Python<'_>,
-        status: u16,
-        headers: Vec<(String, String)>,
-    ) -> PyResult<()> {
+    fn handle_head(&self, status: u16, headers: &Bound<'_, PyAny>) -> PyResult<()> {
+        let (py, pairs) = (headers.py(), Pairs::read(headers)?);
+        let texts = pairs.texts()?;
+        let headers = texts.iter().map(|(name, value)| (&**name, value.as_bytes()));
         self.state.lock(py)?.handle_head(status, headers);
         Ok(())
     }
 
-    /// Returns whether the host sends the chunk to the client itself.
-    fn handle_chunk(&self, chunk: &Bound<'_, PyAny>) -> PyResult<bool> {
+    /// Returns whether the host sends the chunk to the client itself. With the times of `wait` and
+    /// `end_wait`, both are part of this call.
+    #[pyo3(signature = (chunk, since = None, until = None))]
+    fn handle_chunk(
+        &self,
+        chunk: &Bound<'_, PyAny>,
+        since: Option<f64>,
+        until: Option<f64>,
+    ) -> PyResult<bool> {
         let bytes = bytes(chunk, "chunk")?;
-        let passing =
-            self.input(chunk.py(), |state, gateway, now| state.handle_chunk(gateway, now, &bytes))?;
+        let waited = waited(since, until)?;
+        let passing = self.input(chunk.py(), |state, gateway, now| {
+            if let Some((since, until)) = waited {
+                state.wait(since);
+                state.end_wait(until);
+            }
+            state.handle_chunk(gateway, now, &bytes)
+        })?;
         Ok(passing.is_passed_on())
     }
 
@@ -254,6 +270,15 @@ impl Call {
         let body = self.call.body(api, &body).map_err(raise_wire)?;
         Ok(PyBytes::new(py, &body))
     }
+}
+
+/// The begin and the end of a wait, on the host's clock.
+pub(crate) fn waited(
+    since: Option<f64>,
+    until: Option<f64>,
+) -> PyResult<Option<(Instant, Instant)>> {
+    let Some((since, until)) = since.zip(until) else { return Ok(None) };
+    Ok(Some((instant("since", since)?, instant("until", until)?)))
 }
 
 /// The current idle limit of a lease, and whether the first token has arrived.

@@ -229,10 +229,18 @@ impl Lease {
         self.input(py, |state, gateway, now| state.close(gateway, now, close))
     }
 
-    /// Handles a chunk on its way to the client. Before `begin`, the chunk may be any object.
-    fn _pass(&self, chunk: &Bound<'_, PyAny>) -> PyResult<()> {
+    /// Handles a chunk on its way to the client, after a wait on the host's clock. Before `begin`,
+    /// the chunk may be any object.
+    fn _pass(&self, chunk: &Bound<'_, PyAny>, since: f64, until: f64) -> PyResult<()> {
         let py = chunk.py();
-        let reads = self.read(py, |state| state.reader().is_some() && !state.has_ended())?;
+        let (since, until) = (instant("since", since)?, instant("until", until)?);
+        let reads = self.with(py, |state| {
+            if !state.has_ended() {
+                state.silence().wait(since);
+            }
+            state.silence().end_wait(until);
+            state.reader().is_some() && !state.has_ended()
+        })?;
         let chunk = if reads { bytes(chunk, "chunk")? } else { Default::default() };
         self.input(py, |state, gateway, now| state.pass(gateway, now, &chunk)).map(drop)
     }

@@ -10,6 +10,7 @@
 //! | `shared` | nothing: locks that stay safe across `fork` |
 //! | `kv_event`, `kv` | KV events as objects, and as the frames that engines send |
 //! | `metrics` | metrics pages and ORCA headers |
+//! | `ingress` | the ingress of a gateway, called for each request |
 //! | `machine` | routing and the like, as JSON |
 //! | `policy` | the reference's policies, as JSON |
 //! | `lease` | a request in flight, and the part of its answer that has been read |
@@ -26,6 +27,7 @@ mod decision;
 mod error;
 mod exchange;
 mod ids;
+mod ingress;
 mod kv;
 mod kv_event;
 mod lease;
@@ -56,6 +58,8 @@ mod _core {
     use super::decision::{Dispatch, Evicted, Leg, Rejected};
     #[pymodule_export]
     use super::exchange::{Call, Exchange};
+    #[pymodule_export]
+    use super::ingress::Ingress;
     #[pymodule_export]
     use super::kv::{
         KvReport, ReplayRequest, block_hashes, read_kv_batch, read_kv_frames, replay_request,

@@ -265,6 +265,17 @@ impl Exchange {
 
     /// A chunk of the answer's body came, decoded and unchanged. Computes in **O(bytes)**.
     pub fn handle_chunk(&mut self, gateway: &mut Gateway, now: Instant, chunk: &[u8]) -> Passing {
+        // Most chunks change no state, and a lease is too large to move for each of them.
+        if let State::Replying(lease) = &mut self.state {
+            lease.pass(gateway, now, chunk);
+            if !self.rewrite.is_active() {
+                return Passing::PassedOn;
+            }
+            let mut body = Vec::new();
+            self.rewrite.feed(chunk, &mut body);
+            self.pass_on(body);
+            return Passing::Held;
+        }
         match core::mem::replace(&mut self.state, State::Ended(None)) {
             State::Looking(mut lease, mut held) => {
                 lease.pass(gateway, now, chunk);
@@ -275,17 +286,6 @@ impl Exchange {
                 } else {
                     self.state = State::Looking(lease, held);
                 }
-                Passing::Held
-            }
-            State::Replying(mut lease) => {
-                lease.pass(gateway, now, chunk);
-                self.state = State::Replying(lease);
-                if !self.rewrite.is_active() {
-                    return Passing::PassedOn;
-                }
-                let mut body = Vec::new();
-                self.rewrite.feed(chunk, &mut body);
-                self.pass_on(body);
                 Passing::Held
             }
             other => {

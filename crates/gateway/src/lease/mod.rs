@@ -90,6 +90,8 @@ pub struct Lease {
     reader: Option<ResponseReader>,
     outcome: Option<Outcome>,
     ended: bool,
+    /// The scheduler has the first token: further ones are growth.
+    started: bool,
     silence: Silence,
     /// What the host knows of the request's usage, for a [`complete`](Self::complete) without one.
     pub usage: ReportedUsage,
@@ -115,6 +117,7 @@ impl Lease {
             reader: None,
             outcome: None,
             ended: false,
+            started: false,
             silence,
             usage: ReportedUsage::default(),
         }
@@ -163,10 +166,30 @@ impl Lease {
     fn report(&mut self, gateway: &mut Gateway, now: Instant, progress: Progress) -> Progress {
         self.silence.end_wait(now);
         if progress != Progress::default() && !self.ended {
-            let id = self.request_id();
-            self.check(report_progress(gateway.scheduler_mut(), now, id, progress));
+            let reported = self.report_progress(gateway, now, progress);
+            self.check(reported);
         }
         if self.ended { Progress::default() } else { progress }
+    }
+
+    fn report_progress(
+        &mut self,
+        gateway: &mut Gateway,
+        now: Instant,
+        progress: Progress,
+    ) -> Result<(), UnknownRequest> {
+        let id = self.request_id();
+        if let Some(answer) = progress.answer {
+            gateway.scheduler_mut().handle_answer(now, id, answer)?;
+        }
+        match progress.tokens {
+            0 if !progress.first_token => return Ok(()),
+            0 => gateway.scheduler_mut().handle_first_token(now, id)?,
+            tokens if self.started => gateway.grow(now, id, tokens)?,
+            tokens => gateway.scheduler_mut().handle_tokens(now, id, tokens)?,
+        }
+        self.started = true;
+        Ok(())
     }
 
     /// A chunk passes on its way to the client: [`feed`](Self::feed) after [`begin`](Self::begin).
@@ -396,23 +419,6 @@ impl Lease {
     /// Records that the request was ended by its id.
     fn check(&mut self, reported: Result<(), UnknownRequest>) {
         self.ended |= reported.is_err();
-    }
-}
-
-/// Reports what chunks brought.
-fn report_progress(
-    scheduler: &mut Scheduler,
-    now: Instant,
-    id: RequestId,
-    progress: Progress,
-) -> Result<(), UnknownRequest> {
-    if let Some(answer) = progress.answer {
-        scheduler.handle_answer(now, id, answer)?;
-    }
-    match progress.tokens {
-        0 if progress.first_token => scheduler.handle_first_token(now, id),
-        0 => Ok(()),
-        tokens => scheduler.handle_tokens(now, id, tokens),
     }
 }
 

@@ -57,10 +57,14 @@ pub(super) struct End {
     #[serde(default)]
     completion_tokens: Option<u32>,
     #[serde(default)]
-    pub(super) at_us: u64,
+    at_us: u64,
 }
 
 impl End {
+    pub(super) const fn now(&self) -> Instant {
+        Instant::from_micros(self.at_us)
+    }
+
     pub(super) fn usage(&self) -> Usage {
         let mut usage = Usage::default();
         (usage.prompt_tokens, usage.completion_tokens) =
@@ -116,7 +120,7 @@ impl GatesMachine {
         match granted {
             Ok((grant, caller)) => {
                 let headers = grant.headers();
-                let number = self.grants.insert(grant);
+                let (number, _) = self.grants.insert(grant);
                 json!({ "grant": number, "caller": caller, "headers": headers })
             }
             Err(refusal) => json!({ "refused": of_refusal(&refusal) }),
@@ -135,7 +139,7 @@ impl GatesMachine {
 
     /// Returns whether the grant had not ended.
     fn end(&mut self, end: &End, served: bool) -> bool {
-        let now = Instant::from_micros(end.at_us);
+        let now = end.now();
         let Some(grant) = self.grants.remove(end.grant) else { return false };
         if served {
             self.gates.settle(now, grant, &end.usage());

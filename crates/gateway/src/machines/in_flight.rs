@@ -3,6 +3,7 @@
 use alloc::collections::BTreeMap;
 
 /// Values that a host names by number until it returns them. A number is never given twice.
+#[derive(Debug)]
 pub(super) struct InFlight<T> {
     values: BTreeMap<u64, T>,
     next: u64,
@@ -13,12 +14,11 @@ impl<T> InFlight<T> {
         Self { values: BTreeMap::new(), next: 0 }
     }
 
-    /// Keeps the value; its number.
-    pub(super) fn insert(&mut self, value: T) -> u64 {
+    /// Keeps the value. Returns its number, and the value to look at.
+    pub(super) fn insert(&mut self, value: T) -> (u64, &T) {
         let number = self.next;
         self.next += 1;
-        self.values.insert(number, value);
-        number
+        (number, self.values.entry(number).or_insert(value))
     }
 
     /// The value of this number, once.

@@ -32,6 +32,8 @@ use core::fmt;
 
 use serde_json::{Value, json};
 
+pub use ingress::IngressMachine;
+
 use crate::json::{ArgumentError, parse};
 use crate::names::UnknownName;
 use crate::tree::Node;

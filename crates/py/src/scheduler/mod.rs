@@ -70,11 +70,15 @@ impl Scheduler {
         apply: impl FnOnce(&mut S, &mut Gateway, Instant) -> T,
     ) -> PyResult<T> {
         let now = self.now(py, None)?;
-        let applied = {
+        let (applied, has_wakeup) = {
             let mut state = state.lock(py)?;
-            apply(&mut state, &mut *self.lock(py)?, now)
+            let mut gateway = self.lock(py)?;
+            let applied = apply(&mut state, &mut gateway, now);
+            (applied, gateway.has_wakeup())
         };
-        self.wake(py)?;
+        if has_wakeup {
+            self.wake(py)?;
+        }
         Ok(applied)
     }
 
