@@ -1,5 +1,6 @@
 """Real vLLM servers on this machine, one core each."""
 
+import json
 import os
 import signal
 import socket
@@ -31,15 +32,22 @@ class Replica:
         self.run = run
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
-        self.events = f"ipc://{run}/{number}.events"
-        self.replay = f"ipc://{run}/{number}.replay"
+        self.events = f"tcp://127.0.0.1:{free_port()}"
+        self.replay = f"tcp://127.0.0.1:{free_port()}"
         self.log = run / f"{number}.log"
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         model = self.installed / "model"
-        kv_events = (
-            f'{{"enable_kv_cache_events":true,"publisher":"zmq","endpoint":"{self.events}","replay_endpoint":"{self.replay}"}}'
+        # vLLM connects to an address without "*" instead of binding it.
+        events, replay = (one.replace("127.0.0.1", "*") for one in (self.events, self.replay))
+        kv_events = json.dumps(
+            {
+                "enable_kv_cache_events": True,
+                "publisher": "zmq",
+                "endpoint": events,
+                "replay_endpoint": replay,
+            }
         )
         command = [
             str(self.installed / "venv/bin/python"), "-m", "vllm.entrypoints.openai.api_server",

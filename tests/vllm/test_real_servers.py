@@ -1,16 +1,12 @@
 """The example gateway in front of two real vLLM servers: predictions equal what they report."""
 
 import asyncio
-import os
 import random
 import statistics
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from gateway import Answer, Gateway, completion, in_turns
-from replicas import BLOCK_SIZE, Replica, free_port
+from replicas import BLOCK_SIZE, Replica
 
 REQUESTS = 200
 GROUPS = 16
@@ -18,22 +14,6 @@ PREFIX = 48 * BLOCK_SIZE
 OWN = 64
 AT_ONCE = 4
 MODELS = ["tiny", "lora-a", "lora-b", "lora-c"]
-
-
-@pytest.fixture
-def replicas() -> Iterator[list[Replica]]:
-    installed = Path(os.environ["SLOTWISE_VLLM"])
-    with tempfile.TemporaryDirectory(prefix="slotwise-vllm-") as folder:
-        started = [Replica(number, installed, Path(folder), free_port()) for number in range(2)]
-        try:
-            for replica in started:
-                replica.start()
-            for replica in started:
-                replica.wait_until_ready()
-            yield started
-        finally:
-            for replica in started:
-                replica.kill()
 
 
 def tokens(seed: str, count: int) -> list[int]:

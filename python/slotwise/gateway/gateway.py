@@ -42,7 +42,7 @@ class Gateway:
         self.following: Following = Following(self)
         self.telemetry: Telemetry = Telemetry()
         self.statuses: Counter[int] = Counter()
-        """Answers by their status."""
+        """Answers to requests by their status; pages are not among them."""
         self.open_requests: int = 0
         """Requests whose answer has not ended."""
         self.stopping: bool = False

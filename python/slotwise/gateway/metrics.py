@@ -20,13 +20,13 @@ def render(pools: Iterable[Pool], statuses: Counter[int], open_requests: int) ->
     lines = [line for family in families.values() for line in family]
     lines += [
         "# TYPE slotwise_gateway_requests counter",
-        "# HELP slotwise_gateway_requests Requests that were answered, by status.",
+        "# HELP slotwise_gateway_requests Requests to APIs that were answered, by status.",
         *(
             f'slotwise_gateway_requests_total{{status="{status}"}} {count}'
             for status, count in sorted(statuses.items())
         ),
         "# TYPE slotwise_gateway_open_requests gauge",
-        "# HELP slotwise_gateway_open_requests Requests whose answer has not ended.",
+        "# HELP slotwise_gateway_open_requests Requests to APIs whose answer has not ended.",
         f"slotwise_gateway_open_requests {open_requests}",
         "# EOF",
     ]

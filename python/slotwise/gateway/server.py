@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -71,27 +72,28 @@ def handler_of(gateway: Gateway) -> Any:
     }
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        if request.method != "POST":
+            return await _guarded(_page(request), request.path)
+        # The metrics count these requests only: a page that shows them is none.
         gateway.opened()
         status = 500
         try:
-            response = await _answer(request)
+            response = await _guarded(_answer(request), request.path)
             status = response.status
             return response
-        except Exception:
-            _log.exception("a request to %s failed", request.path)
-            message = "the gateway failed; its log has the reason"
-            return failure(500, "internal_error", message, request.path)
         finally:
             gateway.closed(status)
 
     async def _answer(request: web.BaseRequest) -> web.StreamResponse:
         path = request.path
-        if request.method == "POST":
-            if wire.api_of_path(path) is None:
-                return failure(404, "unknown_path", f"no API has the path {path}", path)
-            if gateway.stopping:
-                return of_reason("shutting_down", path)
-            return await serve(gateway, request)
+        if wire.api_of_path(path) is None:
+            return failure(404, "unknown_path", f"no API has the path {path}", path)
+        if gateway.stopping:
+            return of_reason("shutting_down", path)
+        return await serve(gateway, request)
+
+    async def _page(request: web.BaseRequest) -> web.StreamResponse:
+        path = request.path
         if request.method not in ("GET", "HEAD"):
             allow = [("allow", "GET, HEAD, POST")]
             return failure(405, "unknown_method", "the method must be GET or POST", path, allow)
@@ -105,6 +107,17 @@ def handler_of(gateway: Gateway) -> Any:
         return failure(404, "unknown_path", f"no page has the path {path}", path)
 
     return handle
+
+
+async def _guarded(
+    answer: Coroutine[Any, Any, web.StreamResponse], path: str
+) -> web.StreamResponse:
+    """The answer, or that of a gateway that failed."""
+    try:
+        return await answer
+    except Exception:
+        _log.exception("a request to %s failed", path)
+        return failure(500, "internal_error", "the gateway failed; its log has the reason", path)
 
 
 async def _metrics(gateway: Gateway, request: web.BaseRequest) -> web.Response:
