@@ -11,6 +11,10 @@ EVENT = b'data: {"choices":[{"index":0,"delta":{"content":"x"}}]}\n\n'
 DONE = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
 ERROR_EVENT = b'data: {"error":{"message":"the engine died","code":500}}\n\n'
 REFUSED_EVENT = b'data: {"error":{"message":"bad request","code":400}}\n\n'
+PREFILLED = {
+    "choices": [{"message": {"content": "x"}, "finish_reason": "length"}],
+    "kv_transfer_params": {"remote_port": 7},
+}
 PAGE = (
     b'vllm:num_requests_running{engine="0"} 0\nvllm:num_requests_waiting{engine="0"} 0\n'
     b'vllm:kv_cache_usage_perc{engine="0"} 0.0\n'
@@ -24,8 +28,9 @@ class Engine:
     ``good``: a stream of two tokens. A number: that status with an error body. ``empty``: 200 and
     nothing. ``breaks``: closes the connection after the first token; ``dies``: before it.
     ``error``: an error in the stream after the first token; ``fails``: before it. ``refuses``: a
-    400 as the first event. ``silent``: headers, then nothing. ``slow``: ``good``, but after its
-    first token it waits for the ``gate``; ``late``: before it.
+    400 as the first event. ``prefill``: an answer with the parameters of a transfer.
+    ``silent``: headers, then nothing. ``slow``: ``good``, but after its first token it waits for
+    the ``gate``; ``late``: before it.
 
     ``GET /metrics`` returns a page as vLLM's, which is no request. With ``page = None`` it answers
     404.
@@ -97,10 +102,13 @@ class Engine:
         manner = self.manner
         if headers.get("content-type") != "application/json":
             manner = 415
+        if manner == "prefill":
+            self._write(writer, 200, json.dumps(PREFILLED).encode())
+            await writer.drain()
+            return True
         if isinstance(manner, int):
             body = json.dumps({"error": {"message": f"status {manner}", "code": manner}}).encode()
-            writer.write(b"HTTP/1.1 %d X\r\ncontent-type: application/json\r\n" % manner)
-            writer.write(b"content-length: %d\r\n\r\n%s" % (len(body), body))
+            self._write(writer, manner, body)
             await writer.drain()
             return True
         writer.write(
@@ -133,6 +141,11 @@ class Engine:
         writer.write(b"0\r\n\r\n")
         await writer.drain()
         return True
+
+    @staticmethod
+    def _write(writer: asyncio.StreamWriter, status: int, body: bytes) -> None:
+        writer.write(b"HTTP/1.1 %d X\r\ncontent-type: application/json\r\n" % status)
+        writer.write(b"content-length: %d\r\n\r\n%s" % (len(body), body))
 
     async def _wait_at_gate(self) -> None:
         self.held += 1

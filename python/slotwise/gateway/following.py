@@ -97,5 +97,7 @@ class Following:
             publishers = engines.publishers_on(*ports)
             works["KV events"] = lambda: engines.subscribe(scheduler, publishers)
         if (source := settings.discover.get(pool.name)) is not None:
-            works["discovery"] = lambda: engines.discover(scheduler, source)
+            works["discovery"] = lambda: engines.discover(
+                scheduler, source, interval=settings.discover_every
+            )
         return works

@@ -58,6 +58,8 @@ class Settings:
     """
     discover: Mapping[str, Source] = field(default_factory=dict)
     """Where the engines of a pool are listed, by the pool's name, besides its endpoints."""
+    discover_every: float = 5.0
+    """Seconds between two looks at these lists."""
     scrape_every: float = 1.0
     """Seconds between two metrics pages of an engine."""
     grace: float = 0.0
@@ -79,6 +81,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--discover", type=_source, action="append", default=[], metavar="[POOL=]SOURCE",
         help="lists engines: dns://HOST:PORT or file:PATH",
+    )
+    parser.add_argument(
+        "--discover-every", type=float, default=Settings.discover_every, metavar="SECONDS"
     )
     parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
     parser.add_argument("--port", type=int, default=8080, help="default: %(default)s")
@@ -136,6 +141,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
         max_body=options.max_body,
         kv_events=options.kv_events,
         discover=dict(options.discover),
+        discover_every=options.discover_every,
         scrape_every=options.scrape_every,
         grace=options.grace,
         drain=options.drain,

@@ -3,71 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import struct
 from typing import Any
 
 import pytest
-import zmq
 import zmq.asyncio
-from conftest import HANG, WIRE_TESTS
-from slotwise import aio, wire
+from conftest import HANG
+from kv_publisher import KvPublisher, batches
+from slotwise import aio
 from slotwise.engines import Publisher, publishers_on, subscribe
-
-STORED = WIRE_TESTS / "fixtures/vllm-0.32/default/kv"
-REPLAY_END = b"\xff" * 8
-
-
-def batches() -> list[bytes]:
-    """Batches of a real engine, each with one stored block or more."""
-    names = ["s01_cold.seq1", "s03_extend.seq2", "s04_exact_multiple.seq3"]
-    return [(STORED / f"{name}.bin").read_bytes() for name in names]
-
-
-class Engine:
-    """A publisher as vLLM has it: a PUB socket, and a ROUTER that replays."""
-
-    def __init__(self, context: zmq.asyncio.Context) -> None:
-        self.events = context.socket(zmq.XPUB)
-        port = self.events.bind_to_random_port("tcp://127.0.0.1")
-        self.replays = context.socket(zmq.ROUTER)
-        replay_port = self.replays.bind_to_random_port("tcp://127.0.0.1")
-        self.address = Publisher(
-            f"tcp://127.0.0.1:{port}", f"tcp://127.0.0.1:{replay_port}"
-        )
-        self.sent: list[bytes] = []
-        self.asked: list[int] = []
-        self.answers = True
-
-    async def subscribed(self) -> None:
-        assert await self.events.recv() == b"\x01"
-
-    async def left(self) -> None:
-        assert await self.events.recv() == b"\x00"
-
-    async def publish(self, batch: bytes, *, lost: bool = False) -> None:
-        self.sent.append(batch)
-        if not lost:
-            await self.events.send_multipart([b"", struct.pack(">Q", len(self.sent) - 1), batch])
-
-    async def replay(self) -> None:
-        """Answers requests for replays."""
-        while True:
-            client, _, start = await self.replays.recv_multipart()
-            (first,) = struct.unpack(">Q", start)
-            self.asked.append(first)
-            if not self.answers:
-                continue
-            for number in range(first, len(self.sent)):
-                answer = [client, b"", b"", struct.pack(">Q", number), self.sent[number]]
-                await self.replays.send_multipart(answer)
-            await self.replays.send_multipart([client, b"", b"", REPLAY_END, b""])
-
 
 def run(main: Any) -> None:
     async def limited() -> None:
         async with asyncio.timeout(HANG):
             with zmq.asyncio.Context() as context:
-                engine = Engine(context)
+                engine = KvPublisher(context)
                 answering = asyncio.create_task(engine.replay())
                 try:
                     await main(context, engine)
@@ -93,7 +42,7 @@ async def looks(_: float) -> None:
 
 
 def test_missed_batches_are_replayed() -> None:
-    async def main(context: zmq.asyncio.Context, engine: Engine) -> None:
+    async def main(context: zmq.asyncio.Context, engine: KvPublisher) -> None:
         scheduler = aio.Scheduler()
         scheduler.add_endpoint("http://a")
         scheduler.add_endpoint("http://without")
@@ -114,7 +63,7 @@ def test_missed_batches_are_replayed() -> None:
 
 
 def test_an_engine_that_does_not_replay_stops_nothing() -> None:
-    async def main(context: zmq.asyncio.Context, engine: Engine) -> None:
+    async def main(context: zmq.asyncio.Context, engine: KvPublisher) -> None:
         engine.answers = False
         scheduler = aio.Scheduler()
         scheduler.add_endpoint("http://a")
@@ -132,7 +81,7 @@ def test_an_engine_that_does_not_replay_stops_nothing() -> None:
 
 
 def test_endpoints_join_and_leave() -> None:
-    async def main(context: zmq.asyncio.Context, engine: Engine) -> None:
+    async def main(context: zmq.asyncio.Context, engine: KvPublisher) -> None:
         scheduler = aio.Scheduler()
         publishers = {"http://a": [Publisher(engine.address.events)]}
         async with subscribe(scheduler, publishers, context=context, sleep=looks):
@@ -150,8 +99,8 @@ def test_endpoints_join_and_leave() -> None:
 
 
 def test_ranks_are_separate_publishers() -> None:
-    async def main(context: zmq.asyncio.Context, engine: Engine) -> None:
-        other = Engine(context)
+    async def main(context: zmq.asyncio.Context, engine: KvPublisher) -> None:
+        other = KvPublisher(context)
         scheduler = aio.Scheduler()
         endpoint = scheduler.add_endpoint("http://a")
         ranks = [engine.address, Publisher(other.address.events, rank=1)]
@@ -168,7 +117,7 @@ def test_ranks_are_separate_publishers() -> None:
 
 
 def test_a_context_of_its_own_ends_with_the_block() -> None:
-    async def main(_: zmq.asyncio.Context, engine: Engine) -> None:
+    async def main(_: zmq.asyncio.Context, engine: KvPublisher) -> None:
         scheduler = aio.Scheduler()
         scheduler.add_endpoint("http://a")
         async with subscribe(scheduler, lambda _: [engine.address]):
