@@ -110,7 +110,7 @@ class Scraper(Followers):
                 status, body = await self._get(name.rstrip("/") + self._path)
         except Exception as error:
             timed_out = isinstance(error, TimeoutError) and not str(error)
-            reason = f"no response within {self._timeout:g} s" if timed_out else repr(error)
+            reason = f"no response within {self._timeout:g} s" if timed_out else str(error) or repr(error)
             return self._failed(endpoint_id, name, reason, probe=True)
         if status != 200:
             no_page = first and status in _NO_PAGE

@@ -80,7 +80,15 @@ def subscribe(
     after ``replay_timeout`` seconds without a message. At most ``queue_limit`` messages of a
     publisher wait; further ones are dropped and requested again. ZeroMQ reconnects by itself.
     Endpoints that are added or removed are found within ``every`` seconds.
+
+    Raises ``ImportError`` without ``pyzmq``.
     """
+    try:
+        import zmq.asyncio  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "KV events need pyzmq: pip install 'slotwise[kv-events]'", name=error.name
+        ) from error
     return Subscriber(
         scheduler,
         publishers,

@@ -26,7 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=options.log_level.upper(), format="%(levelname)s %(message)s")
     try:
         asyncio.run(_run(options))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        print(error.strerror or error, file=sys.stderr)
+        return 1
+    except (ImportError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

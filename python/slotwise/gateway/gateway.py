@@ -36,6 +36,11 @@ class Gateway:
         self.settings: Settings = settings or Settings()
         self.ingress: Ingress = Ingress(configuration, allow=self.settings.allow)
         self.pools: Pools = Pools(configuration)
+        if unknown := self.settings.discover.keys() - set(configuration.pools):
+            raise ValueError(
+                f"no pool is named {min(unknown)!r}, whose engines are to be discovered: the "
+                f"pools are {', '.join(configuration.pools)}"
+            )
         self.upstream: Upstream = Upstream(connect_timeout=self.settings.connect_timeout)
         self.history: History = History(enabled=self.settings.admin is not None)
         self.mirrors: Mirrors = Mirrors(self)

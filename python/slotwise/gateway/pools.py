@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 from ..aio import Scheduler
 from ..configuration import Configuration
@@ -27,10 +28,23 @@ class Pool:
         return self.scheduler.queued == 0 and self.scheduler.stats().in_flight == 0
 
 
+def _check_urls(configuration: Configuration) -> None:
+    """Raises ``ValueError`` for an endpoint whose name is no URL: requests go there."""
+    for pool in configuration.pools:
+        for endpoint in configuration.pool(pool).endpoints:
+            url = urlsplit(endpoint["name"])
+            if url.scheme not in ("http", "https") or url.hostname is None:
+                raise ValueError(
+                    f"the endpoint {endpoint['name']!r} of the pool {pool!r} must be a URL, "
+                    "such as http://10.0.0.1:8000"
+                )
+
+
 class Pools:
     """The pools by their names."""
 
     def __init__(self, configuration: Configuration) -> None:
+        _check_urls(configuration)
         self._configuration = configuration
         self._pools = {name: Pool(name, configuration) for name in configuration.pools}
         self._leaving: list[Pool] = []
@@ -60,6 +74,7 @@ class Pools:
         Requests keep the pool that they have. Raises ``ValueError`` for a field that cannot
         change. The pools are as before then.
         """
+        _check_urls(configuration)
         added = {
             name: Pool(name, configuration)
             for name in configuration.pools

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
@@ -42,11 +43,20 @@ class Listener:
         self._site: web.TCPSite | None = None
 
     async def start(self) -> Address:
-        """Listens. Returns the address, whose port may have been 0 before."""
+        """Listens. Returns the address, whose port may have been 0 before.
+
+        Raises ``OSError`` if the host is unknown, or the port is in use.
+        """
         await self._runner.setup()
         host, port = self._address
         self._site = web.TCPSite(self._runner, host, port, backlog=1_024)
-        await self._site.start()
+        try:
+            await self._site.start()
+        except OSError as error:
+            # The text of asyncio names the address again; an unknown host has a negative number.
+            number = error.errno or 0
+            reason = os.strerror(number) if number > 0 else error.strerror
+            raise OSError(error.errno, f"cannot listen on {host}:{port}: {reason}") from error
         name = self._runner.addresses[0]
         return str(name[0]), int(name[1])
 

@@ -83,10 +83,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         help="lists engines: dns://HOST:PORT or file:PATH",
     )
     parser.add_argument(
-        "--discover-every", type=float, default=Settings.discover_every, metavar="SECONDS"
+        "--discover-every", type=_seconds, default=Settings.discover_every, metavar="SECONDS"
     )
     parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
-    parser.add_argument("--port", type=int, default=8080, help="default: %(default)s")
+    parser.add_argument("--port", type=_port, default=8080, help="default: %(default)s")
     parser.add_argument("--reload", action="store_true", help="follows changes of the file")
     parser.add_argument(
         "--admin", type=_address, metavar="[HOST:]PORT", help="serves the admin page, unprotected"
@@ -95,7 +95,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--allow", type=_claims, default=("session",), metavar="CLAIM[,CLAIM]",
         help="claims that clients may make; default: session",
     )
-    parser.add_argument("--attempts", type=int, default=3, help="endpoints a request is sent to")
+    parser.add_argument("--attempts", type=_count, default=3, help="endpoints a request is sent to")
     parser.add_argument("--connector", choices=["nixl", "bootstrap", "sidecar"])
     parser.add_argument(
         "--safety", type=_imported, metavar="MODULE:FUNCTION", help="judges prompts and answers"
@@ -103,13 +103,13 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--engine-key-file", type=_secret, metavar="FILE", help="the key that engines require"
     )
-    parser.add_argument("--max-body", type=int, default=Settings.max_body, metavar="BYTES")
+    parser.add_argument("--max-body", type=_count, default=Settings.max_body, metavar="BYTES")
     parser.add_argument(
         "--kv-events", type=_ports, metavar="PORT,PORT",
         help="ports of the engines' KV events and of their replays",
     )
     parser.add_argument(
-        "--scrape-every", type=float, default=Settings.scrape_every, metavar="SECONDS"
+        "--scrape-every", type=_seconds, default=Settings.scrape_every, metavar="SECONDS"
     )
     parser.add_argument(
         "--grace", type=float, default=Settings.grace, metavar="SECONDS",
@@ -119,7 +119,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--drain", type=float, default=Settings.drain, metavar="SECONDS",
         help="the longest time that requests in flight get; default: %(default)s",
     )
-    parser.add_argument("--log-level", default="warning", metavar="LEVEL")
+    parser.add_argument(
+        "--log-level", default="warning", type=str.lower, choices=_LEVELS, metavar="LEVEL",
+        help=", ".join(_LEVELS),
+    )
     options = parser.parse_args(arguments)
     if not (options.config or options.engines or options.demo or options.discover):
         parser.error("one of --config, --engines, --discover and --demo is required")
@@ -155,13 +158,42 @@ def configuration_of(options: argparse.Namespace) -> Configuration:
     if options.config is None:
         engines = [url.strip().rstrip("/") for url in options.engines.split(",")]
         return Configuration(json.dumps({"endpoints": engines}), name="--engines")
-    text = Path(options.config).read_text(encoding="utf-8")
+    try:
+        text = Path(options.config).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{options.config} cannot be read: {_reason(error)}") from error
     return Configuration(text, name=options.config)
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def _port(text: str) -> int:
+    if text.isascii() and text.isdecimal() and int(text) < 65_536:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} must be a port: a number up to 65535")
+
+
+def _count(text: str) -> int:
+    if text.isascii() and text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} must be a whole number above 0")
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if 0.0 < seconds < float("inf"):
+        return seconds
+    raise argparse.ArgumentTypeError(f"{text!r} must be seconds above 0")
 
 
 def _address(text: str) -> Address:
     host, _, port = text.rpartition(":")
-    return host.strip("[]") or "127.0.0.1", int(port)
+    return host.strip("[]") or "127.0.0.1", _port(port)
 
 
 def _source(text: str) -> tuple[str, Source]:
@@ -176,8 +208,10 @@ def _source(text: str) -> tuple[str, Source]:
 
 
 def _ports(text: str) -> tuple[int, int]:
-    events, replays = text.split(",")
-    return int(events), int(replays)
+    events, comma, replays = text.partition(",")
+    if not comma:
+        raise argparse.ArgumentTypeError(f"{text!r} must be two ports, such as 5557,5558")
+    return _port(events), _port(replays)
 
 
 def _claims(text: str) -> tuple[str, ...]:
@@ -190,7 +224,13 @@ def _claims(text: str) -> tuple[str, ...]:
 
 
 def _secret(name: str) -> str:
-    return Path(name).read_text(encoding="utf-8").strip()
+    try:
+        secret = Path(name).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        raise argparse.ArgumentTypeError(f"{name} cannot be read: {_reason(error)}") from error
+    if not secret or not secret.isprintable() or not secret.isascii():
+        raise argparse.ArgumentTypeError(f"{name} must hold one line of ASCII text: the key")
+    return secret
 
 
 def _imported(path: str) -> Any:
@@ -203,3 +243,6 @@ def _imported(path: str) -> Any:
     if not callable(found):
         raise argparse.ArgumentTypeError(f"{path!r} must be a function")
     return found
+
+
+_LEVELS = ("debug", "info", "warning", "error", "critical")
