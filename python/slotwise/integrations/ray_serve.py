@@ -16,6 +16,7 @@ import functools
 import json
 from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
+from weakref import WeakValueDictionary
 
 from .._core import Rejected, Scheduler
 from ..lease import Lease
@@ -58,8 +59,8 @@ class SlotwiseRouter(RequestRouter):
         self.scheduler: Scheduler = Scheduler(config)
         self.bookings: Bookings = Bookings(self.scheduler, idle_limit=idle_limit)
         self._loads: dict[int, Any] = {}
-        # The last booking of each id that no replica has accepted yet.
-        self._unrouted: dict[str, Hashable] = {}
+        # The bookings of each id that no replica has accepted yet. The requests keep their entry.
+        self._unrouted: WeakValueDictionary[str, _Keys] = WeakValueDictionary()
 
     def update_replicas(self, replicas: list[RunningReplica]) -> None:
         """Adds and removes endpoints."""
@@ -101,7 +102,9 @@ class SlotwiseRouter(RequestRouter):
         else:
             lease = self.bookings.book(key, **_options(pending_request), subset=list(replicas))
         request_id = pending_request.metadata.internal_request_id
-        self._unrouted[request_id] = key
+        keys = self._unrouted.setdefault(request_id, _Keys())
+        keys[key] = None
+        pending_request.__dict__["_slotwise_keys"] = keys
         # No hook reports a request that is cancelled, or that fails, before it is sent.
         withdraw = pending_request.__dict__.setdefault(
             "_slotwise_withdraw", functools.partial(self._withdraw, key, request_id)
@@ -119,7 +122,7 @@ class SlotwiseRouter(RequestRouter):
     ) -> None:
         """Keeps the booking for the replica that accepted the request, until its result comes."""
         key = _key(pending_request)
-        self._unrouted.pop(pending_request.metadata.internal_request_id, None)
+        self._forget(pending_request.metadata.internal_request_id, key)
         endpoint = self.scheduler.endpoint_named(replica_id.unique_id)
         lease = self.bookings.find(key)
         if endpoint is not None and (lease is None or lease.endpoint_id != endpoint):
@@ -129,18 +132,31 @@ class SlotwiseRouter(RequestRouter):
     def on_request_completed(self, replica_id: ReplicaID, internal_request_id: str) -> None:
         """Cancels the booking of an attempt that was turned down, or cancelled on its way.
 
-        This hook may come before :meth:`on_request_routed`, and calls that a replica makes for one
-        request share their id. A request that lost its booking here is booked again.
+        This hook may come before :meth:`on_request_routed`. A request that lost its booking here is
+        booked again. Calls that a replica makes for one request share their id: the one that is
+        booked on this replica is meant. A mistake there costs another booking, or lasts for the
+        idle limit.
         """
-        key = self._unrouted.pop(internal_request_id, None)
-        if key is not None and (lease := self.bookings.take(key)) is not None:
-            lease.cancel()
+        if not (keys := self._unrouted.get(internal_request_id)):
+            return
+        endpoint = self.scheduler.endpoint_named(replica_id.unique_id)
+        booked = {key: self.bookings.find(key) for key in keys}
+        here = (key for key, lease in booked.items() if lease and lease.endpoint_id == endpoint)
+        self._cancel(internal_request_id, next(here, next(reversed(keys))))
 
     def _withdraw(self, key: Hashable, request_id: str, routed: Any) -> None:
         if routed.cancelled() or routed.exception() is not None:
-            self._unrouted.pop(request_id, None)
-            if (lease := self.bookings.take(key)) is not None:
-                lease.cancel()
+            self._cancel(request_id, key)
+
+    def _cancel(self, request_id: str, key: Hashable) -> None:
+        self._forget(request_id, key)
+        if (lease := self.bookings.take(key)) is not None:
+            lease.cancel()
+
+    def _forget(self, request_id: str, key: Hashable) -> None:
+        """The request of this key no longer waits for a replica."""
+        if (keys := self._unrouted.get(request_id)) is not None:
+            keys.pop(key, None)
 
     def _settle(self, key: Hashable, result: Any) -> None:
         if (lease := self.bookings.take(key)) is None:
@@ -155,6 +171,10 @@ class SlotwiseRouter(RequestRouter):
         if endpoint is not None:
             self._loads.pop(endpoint, None)
             self.scheduler.remove_endpoint(endpoint)
+
+
+class _Keys(dict[Hashable, None]):
+    """Keys of bookings in their order."""
 
 
 def _key(request: PendingRequest) -> Hashable:

@@ -92,7 +92,7 @@ def settled(handle: Any) -> slotwise.Stats:
     """Waits until nothing is in flight: a result may come before the router's hooks."""
     router = _router(handle)
     until(lambda: router.scheduler.stats().in_flight == len(router.bookings) == 0)
-    until(lambda: not router._unrouted)
+    until(lambda: not any(router._unrouted.values()))
     return router.scheduler.stats()
 
 
