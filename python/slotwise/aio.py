@@ -242,7 +242,8 @@ def _wakeup_of(reference: weakref.ref[Scheduler]) -> Callable[[bool], None]:
     def wakeup(drained: bool) -> None:
         scheduler = reference()
         if scheduler is not None:
-            scheduler._delivery.wake(scheduler)
+            if scheduler._delivery:
+                scheduler._delivery.wake(scheduler)
             if drained:
                 scheduler._drains.resolve(scheduler)
 

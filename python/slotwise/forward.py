@@ -141,6 +141,7 @@ async def forward(
                 case ("reply", status, headers):
                     if exchange.has_lease:
                         body._lease = Lease(scheduler, exchange)
+                        body._lease._streaming = True
                     return Reply(status, headers, body, body._lease)
                 case ("prefill", call):
                     await body._prefill(ask, call)
@@ -173,28 +174,17 @@ class Body:
         self._limit = IdleLimit(exchange.wait)
         # The request, and the whole answer of the prefilling endpoint.
         self._prefilling: tuple[int, asyncio.Task[tuple[int, bytes]]] | None = None
-        # Only chunks are left to read.
+        # A chunk comes next, and no output.
         self._flows = False
+        self._closed = False
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
         try:
-            if self._flows:
-                # One coroutine for each chunk: another one takes as long as all else here.
-                assert self._chunks is not None, "only an open response flows"
-                limit = self._limit
-                since = limit.start(self._loop)
-                try:
-                    chunk = await anext(self._chunks)
-                except BaseException as error:
-                    self._handle_end(error)
-                else:
-                    if self._exchange.handle_chunk(chunk, since, self._loop.time()):
-                        return chunk
-                finally:
-                    limit.end()
+            if self._flows and (chunk := await self._step()) is not None:
+                return chunk
             return await self._next()
         except BaseException:
             await self.aclose()
@@ -202,12 +192,16 @@ class Body:
 
     async def aclose(self) -> None:
         """Cancels the request if it is in flight, and drops the unread chunks."""
+        if self._closed:
+            return
+        self._closed = True
         self._exchange.handle_client_disconnected()
         await self._close()
 
     def __del__(self) -> None:
-        self._limit.close()
-        self._exchange.handle_client_disconnected()
+        if not self._closed:
+            self._limit.close()
+            self._exchange.handle_client_disconnected()
 
     async def _next(self) -> bytes:
         while True:
@@ -237,11 +231,13 @@ class Body:
 
     async def _send(self, ask: _Ask, call: _core.ExchangeCall) -> None:
         """Sends the request to the endpoint. Returns with the headers of its response."""
-        await self._close_response()
+        if self._response is not None:
+            await self._close_response()
         url = self._url = call.url
         self._error = None
         try:
-            response = await self._wait(ask(call))
+            asked = ask(call)
+            response = await (self._limited if self._prefilling is None else self._wait)(asked)
         except _SupersededError:
             return
         except Exception as error:
@@ -258,6 +254,8 @@ class Body:
         if self._chunks is None:
             await self._await_prefill()
             return None
+        if self._prefilling is None:
+            return await self._step()
         try:
             chunk = await self._wait(anext(self._chunks))
         except _SupersededError:
@@ -265,9 +263,23 @@ class Body:
         except BaseException as error:
             self._handle_end(error)
             return None
-        passed_on = self._exchange.handle_chunk(chunk)
-        self._flows = passed_on and self._prefilling is None
-        return chunk if passed_on else None
+        return chunk if self._exchange.handle_chunk(chunk) else None
+
+    async def _step(self) -> bytes | None:
+        """:meth:`_read` while no prefill is awaited: one coroutine and one native call."""
+        assert self._chunks is not None, "only an open response flows"
+        limit = self._limit
+        since = limit.start(self._loop)
+        try:
+            chunk = await anext(self._chunks)
+        except BaseException as error:
+            self._handle_end(error)
+            return None
+        finally:
+            limit.end()
+        # A chunk that is passed on leaves no output behind, so the next one may follow at once.
+        self._flows = self._exchange.handle_chunk(chunk, since, self._loop.time())
+        return chunk if self._flows else None
 
     def _handle_end(self, error: BaseException) -> None:
         """The response ended: with its body, or with this error. Raises errors of the task."""

@@ -5,16 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import AsyncIterable
 from types import EllipsisType, TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
+from typing import Any, NoReturn, Self, TypeVar
 
 from . import _core
-from ._core import Dispatch, Exchange
 from .stream import Stream
 from .values import Usage
 from .warn_once import warn_once
-
-if TYPE_CHECKING:
-    from .aio import Scheduler
 
 _Chunk = TypeVar("_Chunk")
 
@@ -28,11 +24,11 @@ class Lease(_core.Lease):
     with a ``ResourceWarning``.
     """
 
-    def __init__(self, scheduler: Scheduler, origin: Dispatch | Exchange) -> None:
-        # The lease of an exchange ends with the reply's body.
-        self._streaming = isinstance(origin, Exchange)
-        self.usage: Usage = Usage()
-        """The usage that :meth:`complete` reports if it is called without one."""
+    usage: Usage = Usage()
+    """The usage that :meth:`complete` reports if it is called without one."""
+
+    _streaming: bool = False
+    """Whether the end of a stream ends the lease."""
 
     def complete(self, usage: Usage | None = None) -> bool:
         """Completes the request. Returns whether this call ended the lease.

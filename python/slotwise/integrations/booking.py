@@ -66,7 +66,7 @@ class Bookings:
             decision = self.scheduler.pick("", **options)
         if isinstance(decision, Rejected):
             return decision
-        lease = Lease(self.scheduler, decision)  # type: ignore[arg-type]
+        lease = Lease(self.scheduler, decision)
         self._put(key, lease)
         return lease
 
