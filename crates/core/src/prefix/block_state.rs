@@ -47,6 +47,11 @@ impl State {
         stored.filter(|_| self.estimated.is_none()).unwrap_or_default()
     }
 
+    /// Whether the nearest tier that holds it is the first.
+    pub(super) fn is_in_first_tier(&self) -> bool {
+        self.estimated.is_some() || self.copies[Tier::Gpu as usize] > 0 || !self.stored()
+    }
+
     /// Number of engine hashes under which it is stored in a tier.
     pub(super) const fn copies(&self, tier: Tier) -> u16 {
         self.copies[tier as usize]

@@ -22,6 +22,8 @@ use super::keyed_state::KeyedState;
 #[derive(Debug, Default)]
 pub(super) struct EngineNames {
     own: Option<Box<Dictionary>>,
+    /// A block that the engine is likely to name next, to try before the shared dictionary.
+    pub(super) likely: Option<(EngineHash, Address)>,
     /// Names that were removed lately. Engines keep copies of a block and report the removal of
     /// one, so a removed block can still be a parent.
     removed: VecDeque<Removed>,
@@ -197,7 +199,7 @@ impl EngineNames {
             )?;
             reader.require(own.insert(name, Named { address, tiers }).is_none())?;
         }
-        let mut names = Self { own: is_own.then(|| Box::new(own)), removed: VecDeque::new() };
+        let mut names = Self { own: is_own.then(|| Box::new(own)), ..Self::default() };
         let removed = reader.count(8 + 8 + ADDRESS_BYTES + 1 + 8)?;
         reader.require(removed <= REMOVED)?;
         for _ in 0..removed {

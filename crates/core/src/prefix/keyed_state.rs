@@ -30,6 +30,10 @@ impl Hasher for KeyedHasher {
         self.0 = product as u64 ^ (product >> 64) as u64;
     }
 
+    fn write_u32(&mut self, word: u32) {
+        self.write_u64(u64::from(word));
+    }
+
     fn write(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.write_u64(u64::from(*byte));

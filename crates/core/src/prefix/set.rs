@@ -146,6 +146,11 @@ impl EndpointSet {
         self.len() == 0
     }
 
+    /// Whether this slot is the only member.
+    pub(super) fn is_only(&self, slot: u32) -> bool {
+        self.len() == 1 && self.contains(slot)
+    }
+
     /// Whether all its members are in `other`.
     pub fn is_subset(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {

@@ -50,7 +50,8 @@ impl PrefixIndex {
         }
         let length = names.len().min(chain.len());
         let (names, chain) = (&names[..length], &chain[..length]);
-        self.runs.touch(names);
+        // The cache misses of few names overlap with those of the parent; of many, with each other.
+        self.runs.touch(&names[..if length > AHEAD { 0 } else { length }]);
         let mut behind = self.behind(slot, parent)?;
         if !self.has_ample_room(length) {
             let before = self.address_behind(slot, parent)?;
@@ -88,22 +89,27 @@ impl PrefixIndex {
         if !self.has_kv_events(slot) {
             return;
         }
-        self.runs.touch(names);
         // Engines evict the blocks of a prompt together, tail first, so neighbours are removed in
         // one step.
         let mut gone: Option<Stretch> = None;
         let mut span = None;
-        for (name, left) in names.iter().zip((0..names.len()).rev()) {
-            let Some(address) = self.unname(slot, *name, tier, &mut span) else { continue };
-            if left < REMOVED {
-                self.remember(slot, *name, address);
-            }
-            let (run, at) = (address.run, u32::from(address.offset));
+        let mut rest = names;
+        while !rest.is_empty() {
+            let Some(stretch) = self.unname(slot, rest, tier, &mut span) else {
+                rest = &rest[1..];
+                continue;
+            };
+            self.remember(slot, rest, stretch);
+            rest = &rest[stretch.len()..];
             match &mut gone {
-                Some(stretch) if stretch.run == run && stretch.from == at + 1 => stretch.from = at,
-                Some(stretch) if stretch.run == run && stretch.to == at => stretch.to = at + 1,
+                Some(before) if before.run == stretch.run && before.from == stretch.to => {
+                    before.from = stretch.from;
+                }
+                Some(before) if before.run == stretch.run && before.to == stretch.from => {
+                    before.to = stretch.to;
+                }
                 _ => {
-                    let before = gone.replace(Stretch::of_one(address));
+                    let before = gone.replace(stretch);
                     self.unstore(slot, before, tier);
                     span = None;
                 }
@@ -116,9 +122,13 @@ impl PrefixIndex {
     /// The block with this name on the endpoint's engine, or with this name until lately.
     pub(super) fn known(&self, slot: u32, name: EngineHash) -> Option<Known> {
         let holding = &self.member(slot)?.holding;
-        let shared = || self.runs.named(name).filter(|_| !holding.names.are_own());
-        if let Some(address) = holding.names.get(name).or_else(shared) {
-            if holding.state(address).is_some_and(|state| state.stored()) {
+        let address = if holding.names.are_own() {
+            holding.names.get(name)
+        } else {
+            self.named_near(&holding.names, name)
+        };
+        if let Some(address) = address {
+            if holding.is_stored(address) {
                 let hash = self.runs.hash(address)?;
                 return Some(Known { hash, place: Place::At(address), stored: true });
             }
@@ -134,6 +144,15 @@ impl PrefixIndex {
             (self.runs.hash(before_it) == before).then_some(Place::Behind(before_it))?
         };
         Some(Known { hash, place, stored: false })
+    }
+
+    /// The block with this name in the shared dictionary. It is often the one that `names` expects.
+    fn named_near(&self, names: &EngineNames, name: EngineHash) -> Option<Address> {
+        let likely = names.likely.filter(|(likely, _)| *likely == name);
+        let likely = likely.map(|(_, address)| address);
+        likely
+            .filter(|address| self.runs.is_named(*address, name))
+            .or_else(|| self.runs.named(name))
     }
 
     /// The address of that block, or of the block before it.
@@ -199,7 +218,12 @@ impl PrefixIndex {
         if !self.hash_mismatch(slot) {
             let agreed = self.runs.call(stretch, names);
             if agreed > 0 {
-                self.alter(slot, |holding| Some(holding.store(stretch.first(agreed), tier, used)));
+                let stretch = stretch.first(agreed);
+                self.alter(slot, |holding| {
+                    holding.names.likely =
+                        names.get(agreed - 1).map(|name| (*name, stretch.last()));
+                    Some(holding.store(stretch, tier, used))
+                });
             }
             if agreed == stretch.len() {
                 return agreed;
@@ -253,30 +277,55 @@ impl PrefixIndex {
         self.rename(slot, |names| names.begin_own(own));
     }
 
-    /// Removes a name. Returns its block. `span` caches the stretch of the previous one, which
-    /// often contains the next.
+    /// Removes the first of these names, and those that follow if they are the names of the blocks
+    /// before it, in descending order. Returns their blocks. `span` caches the stretch of the
+    /// previous ones, which often contains the next.
     fn unname(
         &mut self,
         slot: u32,
-        name: EngineHash,
+        names: &[EngineHash],
         tier: Tier,
         span: &mut Option<Stretch>,
-    ) -> Option<Address> {
-        if self.hash_mismatch(slot) {
-            return self.rename(slot, |names| names.remove(name, tier))?;
+    ) -> Option<Stretch> {
+        let (name, following) = names.split_first()?;
+        let holding = &self.member(slot)?.holding;
+        if holding.names.are_own() {
+            return self.rename(slot, |names| names.remove(*name, tier))?.map(Stretch::of_one);
         }
-        let address = self.runs.named(name)?;
+        let likely = holding.names.likely.filter(|(likely, _)| likely == name);
+        let address = match likely {
+            Some((_, address)) if self.runs.is_named(address, *name) => address,
+            _ => {
+                // The next ones may be as far away: their cache misses overlap with this one.
+                self.runs.touch(&following[..following.len().min(AHEAD)]);
+                self.runs.named(*name)?
+            }
+        };
         if !span.is_some_and(|span| span.contains(address)) {
-            *span = Some(self.member(slot)?.holding.stored_around(address, tier)?);
+            *span = Some(holding.stored_around(address, tier)?);
         }
-        Some(address)
+        let Stretch { run, from, to } = Stretch::of_one(address);
+        let most = (from - span.map_or(from, |span| span.from)) as usize;
+        let before = self.runs.named_before(address, &following[..following.len().min(most)]);
+        let from = from - before as u32;
+        let next = from.checked_sub(1).map(|offset| Address { run, offset: offset as u16 });
+        let next = next.and_then(|address| Some((self.runs.name(address)?, address)));
+        self.member_mut(slot)?.holding.names.likely = next;
+        Some(Stretch { run, from, to })
     }
 
-    fn remember(&mut self, slot: u32, name: EngineHash, address: Address) {
-        let before = address.offset.checked_sub(1).map(|offset| Address { offset, ..address });
-        let before = before.and_then(|before| self.runs.hash(before));
-        if let Some(hash) = self.runs.hash(address) {
-            self.rename(slot, |names| names.remember(Removed { name, hash, address, before }));
+    /// Remembers the blocks of a stretch, which have the first of these names in descending order,
+    /// if few names follow.
+    fn remember(&mut self, slot: u32, names: &[EngineHash], stretch: Stretch) {
+        let Self { runs, endpoints, .. } = self;
+        let member = endpoints.get_mut(slot as usize).and_then(Option::as_deref_mut);
+        let Some(member) = member else { return };
+        let skip = names.len().saturating_sub(REMOVED);
+        for (at, name) in names.iter().enumerate().take(stretch.len()).skip(skip) {
+            let address = stretch.first(stretch.len() - at).last();
+            if let Some((hash, before)) = runs.hashes(address) {
+                member.holding.names.remember(Removed { name: *name, hash, address, before });
+            }
         }
     }
 
@@ -295,3 +344,6 @@ impl Place {
         }
     }
 }
+
+/// Names that are prefetched ahead of their turn.
+const AHEAD: usize = 8;

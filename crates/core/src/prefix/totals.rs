@@ -1,7 +1,6 @@
 //! Totals of an endpoint's spans.
 
 use super::block_state::State;
-use super::event::Tier;
 use super::warm::WarmWindow;
 
 /// The totals.
@@ -47,7 +46,7 @@ impl HoldingTotals {
             if state.stored() {
                 count(&mut self.stored);
             }
-            let below = if state.tier() == Tier::Gpu { 0 } else { blocks };
+            let below = if state.is_in_first_tier() { 0 } else { blocks };
             if sign {
                 self.held += blocks;
                 self.below += below;

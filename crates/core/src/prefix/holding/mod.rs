@@ -18,7 +18,6 @@ use alloc::vec::Vec;
 use core::num::NonZeroU64;
 
 use hashbrown::HashMap;
-use hashbrown::hash_map::Entry;
 
 use super::address::{Address, RunId, Stretch};
 use super::block_state::State;
@@ -30,7 +29,7 @@ use super::totals::{BlockCount, HoldingTotals};
 use super::warm::WarmWindow;
 use crate::endpoint::CacheEvictionOrder;
 use crate::time::Instant;
-use span::{Held, Span, splice};
+use span::{Held, Simple, Span, splice};
 
 /// The blocks that one endpoint holds.
 #[derive(Debug)]
@@ -250,6 +249,14 @@ impl Holding {
         spans.get(at).filter(|span| span.from <= offset).map(|span| span.state)
     }
 
+    /// Whether the engine reports a block as stored.
+    pub(super) fn is_stored(&self, Address { run, offset }: Address) -> bool {
+        let Some(Held { spans, .. }) = self.runs.get(&run) else { return false };
+        let offset = u32::from(offset);
+        let span = spans.get(spans.partition_point(|span| span.to <= offset));
+        span.is_some_and(|span| span.from <= offset && span.state.stored())
+    }
+
     /// The span around a block that is stored in this tier.
     pub(super) fn stored_around(&self, address: Address, tier: Tier) -> Option<Stretch> {
         let (run, offset) = (address.run, u32::from(address.offset));
@@ -365,16 +372,36 @@ impl Holding {
         mut state_after: impl FnMut(Option<State>) -> Option<State>,
     ) -> Change<'_> {
         let Self { runs, count, totals, allocated, before, after, spare, .. } = self;
-        let mut entry = match runs.entry(run) {
-            Entry::Occupied(entry) => entry,
-            Entry::Vacant(entry) => entry.insert_entry(Held::default()),
-        };
-        let held = entry.get_mut();
         before.clear();
         after.clear();
-        if let Some((old, new)) = held.change_end(from, to, &mut state_after, before, after) {
-            totals.change(to - from, old, new, lost);
+        // Most changes do not need the general case below.
+        let Some(held) = runs.get_mut(&run) else {
+            if let Some(state) = state_after(None).filter(|_| from < to) {
+                totals.change(to - from, None, Some(state), lost);
+                runs.insert(run, Held::of_one(Span { from, to, state }));
+                *count += 1;
+                after.push((from, to));
+            }
             return Change { run, before, after };
+        };
+        match held.change_simply(from, to, &mut state_after, before, after) {
+            Simple::Stayed => return Change { run, before, after },
+            Simple::Grew(state) => {
+                totals.change(to - from, None, Some(state), lost);
+                return Change { run, before, after };
+            }
+            Simple::Shrank(state) => {
+                totals.change(to - from, Some(state), None, lost);
+                return Change { run, before, after };
+            }
+            Simple::Ended(state) => {
+                totals.change(to - from, Some(state), None, lost);
+                *count -= 1;
+                *allocated -= held.allocated();
+                remove_run(runs, run);
+                return Change { run, before, after };
+            }
+            Simple::Other => {}
         }
         *allocated -= held.allocated();
         spare.clear();
@@ -418,10 +445,7 @@ impl Holding {
         }
         splice(&mut held.spans, first..last, spare);
         if held.spans.is_empty() {
-            entry.remove();
-            if runs.capacity() > 4 * runs.len() + SPARE {
-                runs.shrink_to(2 * runs.len());
-            }
+            remove_run(runs, run);
         } else {
             *allocated += held.allocated();
         }
@@ -448,6 +472,14 @@ impl Holding {
             CacheEvictionOrder::HeadFirst => spans.find(mine),
         }
         .copied()
+    }
+}
+
+/// Removes a run, and releases unneeded memory.
+fn remove_run(runs: &mut HashMap<RunId, Held, KeyedState>, run: RunId) {
+    runs.remove(&run);
+    if runs.capacity() > 4 * runs.len() + SPARE {
+        runs.shrink_to(2 * runs.len());
     }
 }
 

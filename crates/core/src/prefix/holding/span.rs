@@ -24,30 +24,74 @@ pub(super) struct Span {
     pub(super) state: State,
 }
 
+/// What became of the spans of a run.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Simple {
+    Stayed,
+    /// By blocks in this state.
+    Grew(State),
+    Shrank(State),
+    /// The only span is to be removed.
+    Ended(State),
+    Other,
+}
+
 impl Held {
-    /// Handles the most frequent changes: the last span grows or shrinks at its end. Returns the
-    /// states before and after. Any other change returns `None` without effect.
-    pub(super) fn change_end(
+    pub(super) fn of_one(span: Span) -> Self {
+        let (spans, mut stretches) = (SmallVec::from_buf([span]), SmallVec::new());
+        stretches.push((span.from, span.to));
+        Self { spans, stretches }
+    }
+
+    /// Handles the most frequent changes: the blocks are in one span and keep their state, or the
+    /// last span grows or shrinks at its end. Appends the replaced stretch to `before`, and the new
+    /// one to `after`. Any [other](Simple::Other) change has no effect.
+    pub(super) fn change_simply(
         &mut self,
         from: u32,
         to: u32,
         mut state_after: impl FnMut(Option<State>) -> Option<State>,
         before: &mut Vec<(u32, u32)>,
         after: &mut Vec<(u32, u32)>,
-    ) -> Option<(Option<State>, Option<State>)> {
-        let (span, stretch) = (self.spans.last_mut()?, self.stretches.last_mut()?);
-        let state = Some(span.state);
-        let (end, states) = if span.to == from && from < to && state_after(None) == state {
-            (to, (None, state))
-        } else if span.to == to && span.from < from && from < to && state_after(state).is_none() {
-            (from, (state, None))
-        } else {
-            return None;
+    ) -> Simple {
+        let spans = self.spans.len();
+        let (Some(last), Some(stretch)) = (self.spans.last_mut(), self.stretches.last_mut()) else {
+            return Simple::Other;
         };
-        before.push(*stretch);
-        (span.to, stretch.1) = (end, end);
-        after.push(*stretch);
-        Some(states)
+        if last.to == from && from < to {
+            if state_after(None) != Some(last.state) {
+                return Simple::Other;
+            }
+            before.push(*stretch);
+            (last.to, stretch.1) = (to, to);
+            after.push(*stretch);
+            return Simple::Grew(last.state);
+        }
+        if last.from > from {
+            let span = self.spans[self.spans.partition_point(|span| span.to <= from)];
+            let stays = span.from <= from
+                && to <= span.to
+                && state_after(Some(span.state)) == Some(span.state);
+            return if stays { Simple::Stayed } else { Simple::Other };
+        }
+        if to > last.to {
+            return Simple::Other;
+        }
+        let state = last.state;
+        match state_after(Some(state)) {
+            Some(new) if new == state => Simple::Stayed,
+            None if to == last.to && last.from < from => {
+                before.push(*stretch);
+                (last.to, stretch.1) = (from, from);
+                after.push(*stretch);
+                Simple::Shrank(state)
+            }
+            None if to == last.to && spans == 1 => {
+                before.push(*stretch);
+                Simple::Ended(state)
+            }
+            _ => Simple::Other,
+        }
     }
 
     /// Updates the stretches before `spans` replace the spans between `from` and `to`, which may

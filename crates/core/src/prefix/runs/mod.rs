@@ -26,18 +26,21 @@
 mod check;
 mod common_prefix;
 mod lookup;
+mod parts;
 mod run;
 mod snapshot;
 
 use alloc::vec::Vec;
+use core::mem;
 
 use super::address::{Address, RunId, Stretch};
 use super::event::EngineHash;
 use super::hash::BlockHash;
 use super::keyed_state::KeyedState;
-use super::table::Table;
+use super::table::{FilteredTable, Place, Table};
 use common_prefix::common;
-use run::{GROWTH, Part, Run, SPARE_BLOCKS, extend, grow};
+use parts::Part;
+use run::{GROWTH, Run, SPARE_BLOCKS, extend, grow};
 
 /// All runs.
 #[derive(Debug)]
@@ -45,7 +48,7 @@ pub(super) struct Runs {
     slab: Vec<Run>,
     free: Vec<RunId>,
     /// First blocks, by hash.
-    heads: Table,
+    heads: FilteredTable,
     /// Named blocks, by name.
     names: Table,
     /// Bytes allocated by the runs.
@@ -54,8 +57,13 @@ pub(super) struct Runs {
 
 impl Runs {
     pub(super) fn new(hash_state: KeyedState) -> Self {
-        let table = || Table::new(hash_state);
-        Self { slab: Vec::new(), free: Vec::new(), heads: table(), names: table(), allocated: 0 }
+        Self {
+            slab: Vec::new(),
+            free: Vec::new(),
+            heads: FilteredTable::new(hash_state),
+            names: Table::new(hash_state),
+            allocated: 0,
+        }
     }
 
     /// The blocks of `chain` from `at` on that are consecutive in one run; `None` if the first is
@@ -116,9 +124,30 @@ impl Runs {
         name.filter(|name| *name != ANONYMOUS)
     }
 
+    /// Whether this block of the shared dictionary has this name.
+    pub(super) fn is_named(&self, Address { run, offset }: Address, name: EngineHash) -> bool {
+        let run = self.slab.get(run as usize);
+        name != ANONYMOUS && run.is_some_and(|run| run.names.get(offset as usize) == Some(&name))
+    }
+
+    /// A block's hash, and the hash of the block before it in its run.
+    pub(super) fn hashes(&self, address: Address) -> Option<(BlockHash, Option<BlockHash>)> {
+        let blocks = &self.slab.get(address.run as usize)?.blocks;
+        let at = address.offset as usize;
+        Some((*blocks.get(at)?, at.checked_sub(1).map(|before| blocks[before])))
+    }
+
+    /// How many of these names, from the first on, are the names of the blocks before this one, in
+    /// descending order.
+    pub(super) fn named_before(&self, address: Address, names: &[EngineHash]) -> usize {
+        let column = &self.slab[address.run as usize].names;
+        let before = column[..address.offset as usize].iter().rev().zip(names);
+        before.take_while(|(there, name)| there == name && **name != ANONYMOUS).count()
+    }
+
     /// Prefetches the entries of these names.
     pub(super) fn touch(&self, names: &[EngineHash]) {
-        names.iter().for_each(|name| self.names.touch(name.0));
+        names.iter().for_each(|name| self.names.touch(self.names.place(name.0)));
     }
 
     /// Creates blocks for `chain` from `at` up to the first known one, in the run of `before` if it
@@ -164,27 +193,98 @@ impl Runs {
             run.names.resize(run.blocks.len(), ANONYMOUS);
             self.allocated += run.allocated();
         }
-        for ((place, name), offset) in
-            (stretch.from as usize..).zip(names).zip(stretch.from as u16..)
-        {
-            let current = self.slab[stretch.run as usize].names[place];
-            if current == *name && *name != ANONYMOUS {
-                continue;
-            }
-            let done = place - stretch.from as usize;
-            if current != ANONYMOUS || *name == ANONYMOUS {
-                return done;
-            }
-            let slab = &self.slab;
-            let is =
-                |at: Address| slab[at.run as usize].names.get(at.offset as usize) == Some(name);
-            if self.names.get_or_insert(name.0, Address { run: stretch.run, offset }, is).is_some()
-            {
-                return done;
-            }
-            self.slab[stretch.run as usize].names[place] = *name;
+        let from = stretch.from as usize;
+        let column = &self.slab[stretch.run as usize].names[from..];
+        let is_known =
+            |(current, name): &(&EngineHash, &EngineHash)| current == name && **name != ANONYMOUS;
+        let mut done = column.iter().zip(names).take_while(is_known).count();
+        if let [name] = names[done..] {
+            let at = from + done;
+            let mut column = mem::take(&mut self.slab[stretch.run as usize].names);
+            let address = Address { run: stretch.run, offset: at as u16 };
+            let place = self.names.place(name.0);
+            done += usize::from(self.call_one(address, &mut column, name, place));
+            self.slab[stretch.run as usize].names = column;
+            return done;
         }
-        stretch.len()
+        while done < names.len() {
+            let batch = &names[done..names.len().min(done + BATCH)];
+            let called = self.call_batch(stretch.run, from + done, batch);
+            done += called;
+            if called < batch.len() {
+                break;
+            }
+        }
+        done
+    }
+
+    /// Names the blocks of a run from `from` on, as [`call`](Self::call) does.
+    fn call_batch(&mut self, id: RunId, from: usize, names: &[EngineHash]) -> usize {
+        let mut column = mem::take(&mut self.slab[id as usize].names);
+        let mut places = [Place::default(); BATCH];
+        let places = place_all(&self.names, names, &mut places);
+        let mut done = 0;
+        for ((at, name), place) in (from..).zip(names).zip(places) {
+            let address = Address { run: id, offset: at as u16 };
+            let is_new = column[at] == ANONYMOUS && *name != ANONYMOUS;
+            if is_new && self.names.insert_simply(*place, address) {
+                column[at] = *name;
+            } else if !self.call_one(address, &mut column, *name, *place) {
+                break;
+            }
+            done += 1;
+        }
+        self.slab[id as usize].names = column;
+        done
+    }
+
+    /// Names one block, where `names` are those of its run. Returns whether the block and the name
+    /// belong together or were both free.
+    fn call_one(
+        &mut self,
+        address: Address,
+        names: &mut [EngineHash],
+        name: EngineHash,
+        place: Place,
+    ) -> bool {
+        let current = names[address.offset as usize];
+        if name == ANONYMOUS || current != ANONYMOUS {
+            return name == current && name != ANONYMOUS;
+        }
+        let is = |other: Address| {
+            let column = &self.slab[other.run as usize].names;
+            let there = if other.run == address.run { &*names } else { column };
+            there.get(other.offset as usize) == Some(&name)
+        };
+        let is_free = self.names.get_or_insert_at(place, address, is).is_none();
+        if is_free {
+            names[address.offset as usize] = name;
+        }
+        is_free
+    }
+
+    /// Removes the names of a run's blocks from `end` on.
+    fn forget_names(&mut self, id: RunId, end: usize) {
+        let Self { slab, names, .. } = self;
+        let column = &mut slab[id as usize].names;
+        let gone = end.min(column.len());
+        if let [name] = column[gone..] {
+            if name != ANONYMOUS {
+                names.remove_at(names.place(name.0), Address { run: id, offset: gone as u16 });
+            }
+            column.truncate(gone);
+            return;
+        }
+        for (batch, from) in column[gone..].chunks(BATCH).zip((gone..).step_by(BATCH)) {
+            let mut places = [Place::default(); BATCH];
+            let places = place_all(names, batch, &mut places);
+            for ((name, place), offset) in batch.iter().zip(places).zip(from..) {
+                if *name != ANONYMOUS {
+                    names.remove_at(*place, Address { run: id, offset: offset as u16 });
+                }
+            }
+        }
+        column.truncate(gone);
     }
 
     /// Replaces the stretches of a run that the endpoint holds.
@@ -199,17 +299,18 @@ impl Runs {
             return;
         }
         let run = &mut self.slab[id as usize];
-        self.allocated -= run.allocated();
-        match (before, after) {
+        let shifted = match (before, after) {
             (&[before], &[after]) => run.shift(before, after, slot),
-            _ => {
-                let gone = before.iter().filter(|stretch| !after.contains(stretch));
-                gone.for_each(|stretch| run.leave(*stretch, slot));
-                let new = after.iter().filter(|stretch| !before.contains(stretch));
-                new.for_each(|stretch| run.enter(*stretch, slot));
-            }
+            _ => false,
+        };
+        if !shifted {
+            self.allocated -= run.allocated();
+            let gone = before.iter().filter(|stretch| !after.contains(stretch));
+            gone.for_each(|stretch| run.leave(*stretch, slot));
+            let new = after.iter().filter(|stretch| !before.contains(stretch));
+            new.for_each(|stretch| run.enter(*stretch, slot));
+            self.allocated += run.allocated();
         }
-        self.allocated += run.allocated();
         let end = |stretches: &[(u32, u32)]| stretches.last().map_or(0, |(_, to)| *to);
         if end(before) as usize == run.blocks.len() && end(after) < end(before) {
             self.trim(id);
@@ -270,15 +371,11 @@ impl Runs {
 
     /// Removes blocks without holders from the end of a run, and frees an empty run.
     fn trim(&mut self, id: RunId) {
+        let end = self.slab[id as usize].end() as usize;
+        self.forget_names(id, end);
         let run = &mut self.slab[id as usize];
-        self.allocated -= run.allocated();
-        let end = run.end() as usize;
-        for (name, offset) in run.names.drain(end.min(run.names.len())..).zip(end as u16..) {
-            if name != ANONYMOUS {
-                self.names.remove(name.0, Address { run: id, offset });
-            }
-        }
         if end == 0 {
+            self.allocated -= run.allocated();
             self.heads.remove(run.first.0, Address { run: id, offset: 0 });
             *run = Run::new();
             self.free.push(id);
@@ -289,15 +386,33 @@ impl Runs {
             run.blocks.truncate(end);
             run.last = run.blocks[end - 1];
             if run.blocks.capacity() > 2 * end + SPARE_BLOCKS {
+                self.allocated -= run.allocated();
                 run.blocks.shrink_to_fit();
                 run.names.shrink_to_fit();
+                self.allocated += run.allocated();
             }
-            self.allocated += run.allocated();
         }
     }
 }
 
+/// The places of names, and their lines prefetched: the cache misses of a batch overlap.
+#[inline]
+fn place_all<'p>(
+    table: &Table,
+    names: &[EngineHash],
+    places: &'p mut [Place; BATCH],
+) -> &'p [Place] {
+    let places = &mut places[..names.len()];
+    for (place, name) in places.iter_mut().zip(names) {
+        *place = table.place(name.0);
+        table.touch(*place);
+    }
+    places
+}
+
 /// Limit of blocks in a run.
 const MAX_RUN: usize = u16::MAX as usize;
+/// Names whose cache misses overlap.
+const BATCH: usize = 32;
 /// The name of unnamed blocks. An engine that uses it gets a dictionary of its own.
 const ANONYMOUS: EngineHash = EngineHash(0);

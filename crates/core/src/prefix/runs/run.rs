@@ -2,11 +2,9 @@
 
 use alloc::vec::Vec;
 
-use smallvec::SmallVec;
-
+use super::parts::Parts;
 use crate::prefix::event::EngineHash;
 use crate::prefix::hash::BlockHash;
-use crate::prefix::set::EndpointSet;
 
 /// A lookup reads two adjacent cache lines: both ends of the run, and its first part.
 #[derive(Debug)]
@@ -17,7 +15,7 @@ pub(super) struct Run {
     /// The last block; a prompt with it at this place contains the whole run.
     pub(super) last: BlockHash,
     /// By begin, longer ones first.
-    pub(super) parts: SmallVec<[Part; 1]>,
+    pub(super) parts: Parts,
     pub(super) blocks: Vec<BlockHash>,
     /// The names of the blocks; empty if none has one.
     pub(super) names: Vec<EngineHash>,
@@ -25,17 +23,9 @@ pub(super) struct Run {
     pub(super) sets: usize,
 }
 
-/// The endpoints that hold exactly this stretch of a run.
-#[derive(Debug)]
-pub(super) struct Part {
-    pub(super) from: u32,
-    pub(super) to: u32,
-    pub(super) endpoints: EndpointSet,
-}
-
 impl Run {
     pub(super) fn new() -> Self {
-        let (parts, blocks, names) = (SmallVec::new(), Vec::new(), Vec::new());
+        let (parts, blocks, names) = (Parts::new(), Vec::new(), Vec::new());
         Self { first: BlockHash(0), last: BlockHash(0), parts, blocks, names, sets: 0 }
     }
 
@@ -50,52 +40,35 @@ impl Run {
 
     /// Allocated bytes.
     pub(super) fn allocated(&self) -> usize {
-        let parts =
-            if self.parts.spilled() { self.parts.capacity() * size_of::<Part>() } else { 0 };
         (self.blocks.capacity() + self.names.capacity()) * size_of::<BlockHash>()
-            + parts
+            + self.parts.allocated()
             + self.sets
     }
 
-    fn part(&self, (from, to): (u32, u32)) -> Result<usize, usize> {
-        self.parts.binary_search_by(|part| part.from.cmp(&from).then(to.cmp(&part.to)))
-    }
-
-    /// Moves the endpoint to another stretch, with its part if it is the only member.
-    pub(super) fn shift(&mut self, before: (u32, u32), after: (u32, u32), slot: u32) {
-        match &mut self.parts[..] {
-            [part] if part.endpoints.len() == 1 && (part.from, part.to) == before => {
-                (part.from, part.to) = after;
-            }
-            _ => {
-                self.leave(before, slot);
-                self.enter(after, slot);
-            }
+    /// Moves the only part to another stretch, if the endpoint is its only member.
+    pub(super) fn shift(&mut self, before: (u32, u32), after: (u32, u32), slot: u32) -> bool {
+        let Some(part) = self.parts.only_mut() else { return false };
+        let alone = part.endpoints.is_only(slot) && (part.from, part.to) == before;
+        if alone {
+            (part.from, part.to) = after;
         }
+        alone
     }
 
     pub(super) fn enter(&mut self, stretch: (u32, u32), slot: u32) {
-        let at = self.part(stretch).unwrap_or_else(|at| {
-            let (from, to) = stretch;
-            self.parts.insert(at, Part { from, to, endpoints: EndpointSet::default() });
-            at
-        });
-        let endpoints = &mut self.parts[at].endpoints;
+        let endpoints = &mut self.parts.get_or_insert(stretch).endpoints;
         self.sets -= endpoints.allocated();
         endpoints.insert(slot);
         self.sets += endpoints.allocated();
     }
 
     pub(super) fn leave(&mut self, stretch: (u32, u32), slot: u32) {
-        let Ok(at) = self.part(stretch) else { return };
-        let endpoints = &mut self.parts[at].endpoints;
+        let Some(part) = self.parts.get_mut(stretch) else { return };
+        let endpoints = &mut part.endpoints;
         self.sets -= endpoints.allocated();
         endpoints.remove(slot);
         if endpoints.is_empty() {
-            self.parts.remove(at);
-            if self.parts.spilled() && self.parts.len() < self.parts.capacity() / 4 {
-                self.parts.shrink_to_fit();
-            }
+            self.parts.remove(stretch);
         } else {
             self.sets += endpoints.allocated();
         }

@@ -2,12 +2,11 @@
 
 use super::run::Run;
 use super::{MAX_RUN, Runs};
-use crate::prefix::address::RunId;
+use crate::prefix::address::{Address, RunId};
 use crate::prefix::codec::{Reader, SnapshotError, Writer};
 use crate::prefix::event::EngineHash;
 use crate::prefix::hash::BlockHash;
 use crate::prefix::keyed_state::KeyedState;
-use crate::prefix::table::Table;
 
 impl Runs {
     /// Writes the blocks and their names; the holders follow from the holdings.
@@ -33,8 +32,8 @@ impl Runs {
         runs.heads.load(reader)?;
         runs.names.load(reader)?;
         let count = reader.count(RUN_BYTES)?;
-        let in_slab = |table: &Table| table.iter().all(|address| (address.run as usize) < count);
-        reader.require(in_slab(&runs.heads) && in_slab(&runs.names))?;
+        let in_slab = |address: Address| (address.run as usize) < count;
+        reader.require(runs.heads.iter().all(in_slab) && runs.names.iter().all(in_slab))?;
         runs.slab.reserve_exact(count);
         for id in 0..count as RunId {
             let (length, named) = (reader.u32()? as usize, reader.u8()? != 0);

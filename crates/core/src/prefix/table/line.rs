@@ -29,6 +29,18 @@ impl Line {
         self.counts > 0xff
     }
 
+    /// Whether it has space and passed none on.
+    #[inline]
+    pub(super) const fn is_open(&self) -> bool {
+        self.counts < SLOTS as u32
+    }
+
+    /// Whether a slot has this tag, or had it before its entry left.
+    #[inline]
+    pub(super) fn may_contain(&self, tag: Tag) -> bool {
+        self.tags.iter().fold(false, |any, there| any | (*there == tag))
+    }
+
     /// A saturated counter stays so: searches may go too far, but never stop too early.
     #[inline]
     pub(super) const fn pass(&mut self) {

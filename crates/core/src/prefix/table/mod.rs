@@ -18,6 +18,7 @@
 //! tombstones. Homes are ordered by tag: any number of lines is possible, and a segment grows in
 //! one sequential pass without keys.
 
+mod filtered;
 mod line;
 
 use alloc::boxed::Box;
@@ -30,6 +31,7 @@ use super::address::Address;
 use super::codec::{Reader, SnapshotError, Writer};
 use super::keyed_state::KeyedState;
 use crate::rng::Rng;
+pub(super) use filtered::FilteredTable;
 use line::{Line, SLOTS, Tag};
 
 /// A map from 64-bit keys to addresses.
@@ -60,7 +62,16 @@ struct Mix {
 #[derive(Debug, Default)]
 struct Segment {
     lines: Box<[Line]>,
-    len: usize,
+    len: u32,
+    /// The most entries for these lines.
+    most: u32,
+}
+
+/// Where a key belongs: what the table uses of its hash.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Place {
+    segment: u32,
+    tag: Tag,
 }
 
 impl Table {
@@ -69,68 +80,107 @@ impl Table {
         Self { mix: Mix::new(hash_state), segments: Box::default(), len: 0, lines: 0 }
     }
 
+    /// Where `key` belongs.
+    #[inline]
+    pub(super) fn place(&self, key: u64) -> Place {
+        self.mix.place(key)
+    }
+
     /// The address under `key` for which `is` confirms the block. Computes in **O(1)**.
     #[inline]
     pub(super) fn get(&self, key: u64, is: impl FnMut(Address) -> bool) -> Option<Address> {
-        let (segment, tag) = self.mix.split(key);
-        let segment = self.segments.get(segment)?;
-        let (line, slot) = segment.find(tag, is)?;
+        self.get_at(self.place(key), is)
+    }
+
+    /// As [`get`](Self::get), under the key that belongs at `place`.
+    #[inline]
+    pub(super) fn get_at(&self, place: Place, is: impl FnMut(Address) -> bool) -> Option<Address> {
+        let segment = self.segments.get(place.segment as usize)?;
+        let (line, slot) = segment.find(place.tag, is)?;
         Some(segment.lines[line].address(slot))
     }
 
     /// Adds an entry, even if the key has others. Computes in amortized **O(1)**; some insertions
     /// move a segment.
     #[inline]
-    pub(super) fn insert(&mut self, key: u64, address: Address) {
-        self.get_or_insert(key, address, |_| false);
+    pub(super) fn insert_at(&mut self, place: Place, address: Address) {
+        self.get_or_insert_at(place, address, |_| false);
     }
 
-    /// The address under `key` for which `is` confirms the block; without one, adds this address.
-    /// Computes as an insertion.
+    /// The address under the key at `place` for which `is` confirms the block; without one, adds
+    /// this address. Computes as an insertion.
     #[inline]
-    pub(super) fn get_or_insert(
+    pub(super) fn get_or_insert_at(
         &mut self,
-        key: u64,
+        place: Place,
         address: Address,
         is: impl FnMut(Address) -> bool,
     ) -> Option<Address> {
         if self.segments.is_empty() {
             self.segments = (0..SEGMENTS).map(|_| Segment::default()).collect();
         }
-        let (number, tag) = self.mix.split(key);
-        let segment = &mut self.segments[number];
-        if let Some((line, slot)) = segment.find(tag, is) {
+        let segment = &mut self.segments[place.segment as usize];
+        if let Some((line, slot)) = segment.find(place.tag, is) {
             return Some(segment.lines[line].address(slot));
         }
-        self.lines -= segment.lines.len();
-        segment.insert(tag, address, number);
-        self.lines += segment.lines.len();
+        if segment.len == segment.most {
+            let lines = segment.lines.len();
+            segment.resize(more(lines, place.segment as usize));
+            self.lines += segment.lines.len() - lines;
+        }
+        segment.put(place.tag, address);
+        segment.len += 1;
         self.len += 1;
         None
+    }
+
+    /// Adds an entry if that is simple: its home line has space and no entry like it. Returns
+    /// whether it did. Otherwise, the table is unchanged, and the key may be in it.
+    #[inline]
+    pub(super) fn insert_simply(
+        &mut self,
+        Place { segment, tag }: Place,
+        address: Address,
+    ) -> bool {
+        let Some(segment) = self.segments.get_mut(segment as usize) else { return false };
+        let home = segment.home(tag);
+        let Some(line) = segment.lines.get_mut(home) else { return false };
+        let is_simple = segment.len < segment.most && line.is_open() && !line.may_contain(tag);
+        if is_simple {
+            line.push(tag, address);
+            segment.len += 1;
+            self.len += 1;
+        }
+        is_simple
     }
 
     /// Removes exactly this entry, and releases unneeded memory. Returns whether it was there.
     /// Computes in amortized **O(1)**.
     #[inline]
-    pub(super) fn remove(&mut self, key: u64, address: Address) -> bool {
-        let (segment, tag) = self.mix.split(key);
-        let Some(segment) = self.segments.get_mut(segment) else { return false };
-        self.lines -= segment.lines.len();
-        let removed = segment.remove(tag, address);
-        self.lines += segment.lines.len();
-        self.len -= usize::from(removed);
-        if removed && self.len == 0 {
-            self.segments = Box::default();
+    pub(super) fn remove_at(&mut self, place: Place, address: Address) -> bool {
+        let Some(segment) = self.segments.get_mut(place.segment as usize) else { return false };
+        if !segment.remove(place.tag, address) {
+            return false;
         }
-        removed
+        self.len -= 1;
+        let lines = segment.lines.len();
+        if (segment.len as usize) < least(lines) {
+            segment.resize(less(lines));
+            self.lines -= lines - segment.lines.len();
+            if self.len == 0 {
+                self.segments = Box::default();
+            }
+        }
+        true
     }
 
-    /// Prefetches the key's home line. The misses of many touched keys overlap.
+    /// Prefetches the home line of `place`. The misses of many touched places overlap.
     #[inline]
-    pub(super) fn touch(&self, key: u64) {
-        let (segment, tag) = self.mix.split(key);
-        if let Some(segment) = self.segments.get(segment) {
-            hint::black_box(segment.lines.get(segment.home(tag)).map_or(0, |line| line.counts));
+    pub(super) fn touch(&self, place: Place) {
+        if let Some(segment) = self.segments.get(place.segment as usize) {
+            hint::black_box(
+                segment.lines.get(segment.home(place.tag)).map_or(0, |line| line.counts),
+            );
         }
     }
 
@@ -157,11 +207,12 @@ impl Table {
             let lines = reader.count(size_of::<Line>())?;
             let lines: Box<[Line]> = reader.column(lines, Line::of_words)?.into();
             reader.require(lines.iter().all(|line| line.len() <= SLOTS))?;
-            let len = lines.iter().map(Line::len).sum();
-            reader.require(len <= most(lines.len()))?;
+            let len: usize = lines.iter().map(Line::len).sum();
+            let most = most(lines.len());
+            reader.require(len <= most)?;
             self.lines += lines.len();
             self.len += len;
-            loaded.push(Segment { lines, len });
+            loaded.push(Segment { lines, len: len as u32, most: most as u32 });
         }
         self.segments = loaded.into();
         Ok(())
@@ -173,6 +224,13 @@ impl Table {
         lines.flat_map(|line| line.entries().map(|(_, address)| address))
     }
 
+    /// Where the keys of a segment belong.
+    fn places(&self, segment: usize) -> impl Iterator<Item = Place> + '_ {
+        let lines = self.segments.get(segment).map_or(&[][..], |segment| &segment.lines);
+        let tags = lines.iter().flat_map(Line::entries).map(|(tag, _)| tag);
+        tags.map(move |tag| Place { segment: segment as u32, tag })
+    }
+
     /// Allocated bytes. Computes in **O(1)**.
     pub(super) fn allocated(&self) -> usize {
         self.lines * size_of::<Line>() + self.segments.len() * size_of::<Segment>()
@@ -181,10 +239,10 @@ impl Table {
     /// Upper limit of additional bytes with these keys. Computes in **O(keys)**.
     pub(super) fn growth(&self, keys: impl Iterator<Item = u64>) -> usize {
         let mut new = [0; SEGMENTS];
-        keys.for_each(|key| new[self.mix.split(key).0] += 1);
+        keys.for_each(|key| new[self.place(key).segment as usize] += 1);
         let grown = |(number, new): (usize, usize)| {
             let (before, len) =
-                self.segments.get(number).map_or((0, 0), |s| (s.lines.len(), s.len));
+                self.segments.get(number).map_or((0, 0), |s| (s.lines.len(), s.len as usize));
             let mut lines = before;
             while len + new > most(lines) {
                 lines = more(lines, number);
@@ -216,42 +274,35 @@ impl Mix {
     }
 
     #[inline]
-    fn split(&self, key: u64) -> (usize, Tag) {
-        let linear = self.factor.wrapping_mul(u128::from(key)).wrapping_add(self.term);
+    const fn place(&self, key: u64) -> Place {
+        let linear = self.factor.wrapping_mul(key as u128).wrapping_add(self.term);
         let hash = (linear >> 64) as u64;
-        (hash as usize % SEGMENTS, (hash >> 32 ^ hash) as Tag)
+        Place { segment: hash as u32 % SEGMENTS as u32, tag: (hash >> 32 ^ hash) as Tag }
     }
 }
 
 impl Segment {
     #[inline]
-    fn insert(&mut self, tag: Tag, address: Address, number: usize) {
-        if self.len == most(self.lines.len()) {
-            self.resize(more(self.lines.len(), number));
-        }
-        self.place(tag, address);
-        self.len += 1;
-    }
-
-    #[inline]
     fn remove(&mut self, tag: Tag, address: Address) -> bool {
         let Some((line, slot)) = self.find(tag, |other| other == address) else { return false };
-        for passed in self.way(tag).take_while(|at| *at != line) {
-            self.lines[passed].unpass();
+        let mut at = self.home(tag);
+        while at != line {
+            self.lines[at].unpass();
+            at = self.after(at);
         }
         self.lines[line].clear(slot);
         self.len -= 1;
-        if self.len < least(self.lines.len()) {
-            self.resize(less(self.lines.len()));
-        }
         true
     }
 
     /// The line and the slot of the entry under `tag` that `is` confirms.
     #[inline]
     fn find(&self, tag: Tag, mut is: impl FnMut(Address) -> bool) -> Option<(usize, usize)> {
-        for at in self.way(tag) {
-            let line = &self.lines[at];
+        let home = self.home(tag);
+        let mut at = home;
+        // Without lines, the home does not exist.
+        let mut line = self.lines.get(at)?;
+        loop {
             let mut matching = line.matching(tag);
             while matching != 0 {
                 let slot = matching.trailing_zeros() as usize;
@@ -260,30 +311,32 @@ impl Segment {
                 }
                 matching &= matching - 1;
             }
-            if !line.is_passed() {
+            at = self.after(at);
+            if !line.is_passed() || at == home {
                 return None;
             }
+            line = &self.lines[at];
         }
-        None
     }
 
     /// Adds an entry to the first line with space, which exists.
     #[inline]
-    fn place(&mut self, tag: Tag, address: Address) {
-        for at in self.way(tag) {
+    fn put(&mut self, tag: Tag, address: Address) {
+        let mut at = self.home(tag);
+        loop {
             let line = &mut self.lines[at];
             if line.len() < SLOTS {
                 return line.push(tag, address);
             }
             line.pass();
+            at = self.after(at);
         }
     }
 
-    /// Every line once, from the home of `tag` on.
+    /// The next line in the ring.
     #[inline]
-    fn way(&self, tag: Tag) -> impl Iterator<Item = usize> + use<> {
-        let home = self.home(tag);
-        (home..self.lines.len()).chain(0..home)
+    const fn after(&self, line: usize) -> usize {
+        if line + 1 == self.lines.len() { 0 } else { line + 1 }
     }
 
     #[inline]
@@ -295,8 +348,11 @@ impl Segment {
     #[inline(never)]
     fn resize(&mut self, lines: usize) {
         let before = mem::replace(&mut self.lines, vec![Line::default(); lines].into());
-        for (tag, address) in before.iter().flat_map(Line::entries) {
-            self.place(tag, address);
+        self.most = most(lines) as u32;
+        for line in &before {
+            for slot in 0..line.len() {
+                self.put(line.tags[slot], line.address(slot));
+            }
         }
     }
 }

@@ -6,6 +6,24 @@ use super::line::MAX_PASSED;
 use super::*;
 use crate::rng::Rng;
 
+impl Table {
+    fn insert(&mut self, key: u64, address: Address) {
+        self.insert_at(self.place(key), address);
+    }
+
+    fn remove(&mut self, key: u64, address: Address) -> bool {
+        self.remove_at(self.place(key), address)
+    }
+}
+
+impl Segment {
+    /// Every line once, from the home of `tag` on.
+    fn way(&self, tag: Tag) -> impl Iterator<Item = usize> {
+        let home = self.home(tag);
+        (home..self.lines.len()).chain(0..home)
+    }
+}
+
 /// A table whose secret keeps keys unchanged, so that tests choose the hash.
 fn open() -> Table {
     Table { mix: Mix { factor: 1 << 64, term: 0 }, ..Table::new(KeyedState::new(0)) }
@@ -36,10 +54,18 @@ fn check(table: &Table) {
     for segment in &table.segments {
         let lines = segment.lines.len();
         assert!(segment.lines.iter().map(|line| line.counts >> 8).eq(passed(segment)));
-        assert_eq!(segment.lines.iter().map(Line::len).sum::<usize>(), segment.len);
-        assert!((least(lines)..=most(lines)).contains(&segment.len), "{} in {lines}", segment.len);
+        assert_eq!(segment.lines.iter().map(Line::len).sum::<usize>(), segment.len as usize);
+        assert_eq!(segment.most as usize, most(lines));
+        assert!(
+            (least(lines)..=most(lines)).contains(&(segment.len as usize)),
+            "{} in {lines}",
+            segment.len
+        );
     }
-    assert_eq!(table.segments.iter().map(|segment| segment.len).sum::<usize>(), table.len());
+    assert_eq!(
+        table.segments.iter().map(|segment| segment.len as usize).sum::<usize>(),
+        table.len()
+    );
     assert_eq!(
         table.segments.iter().map(|segment| segment.lines.len()).sum::<usize>(),
         table.lines
@@ -63,7 +89,7 @@ proptest! {
             } else if model.insert((run, offset)) {
                 table.insert(key(run), here);
             }
-            table.touch(key(run));
+            table.touch(table.place(key(run)));
             check(&table);
             prop_assert_eq!(table.get(key(run), |other| other == here).is_some(), model.contains(&(run, offset)));
             let any = table.get(key(run), |other| other.run == run as u32);
@@ -188,7 +214,7 @@ fn keys_in_any_order_spread() {
         let lines = table.segments.iter().flat_map(|segment| &segment.lines);
         let most_passed = lines.map(|line| line.counts >> 8).max();
         assert!(most_passed < Some(64), "{stride:#x}: {most_passed:?}");
-        let fullest = table.segments.iter().map(|segment| segment.len).max();
+        let fullest = table.segments.iter().map(|segment| segment.len as usize).max();
         assert!(fullest < Some(table.len() / SEGMENTS * 5 / 4), "{stride:#x}: {fullest:?}");
     }
 }
@@ -200,10 +226,10 @@ fn keys_that_meet_under_one_secret_do_not_under_another() {
     let mut table = Table { mix: secret, ..Table::new(KeyedState::new(0)) };
     for run in 0..2_000_000 {
         let key = rng.next_u64();
-        if known.split(key).0 == 0 {
+        if known.place(key).segment == 0 {
             table.insert(key, at(run, 0));
         }
     }
-    let fullest = table.segments.iter().map(|segment| segment.len).max();
+    let fullest = table.segments.iter().map(|segment| segment.len as usize).max();
     assert!(fullest < Some(2 * table.len() / SEGMENTS), "{fullest:?}");
 }
