@@ -153,7 +153,7 @@ pub use kv_transfer::KvTransferCost;
 pub use load::{AdapterState, Load};
 pub use lora::{Adapter, AdapterError};
 pub use placement::Exclusion;
-pub use pool::{BackoffCause, EndpointError, HealthState, UnknownEndpoint};
+pub use pool::{BackoffCause, EndpointError, HealthState, PeerLoad, UnknownEndpoint};
 pub use prefill::PrefillCost;
 pub use prefix::{
     BlockHash, BlockRemoved, BlockStored, EngineHash, KvEvent, KvEventError, SnapshotError, Tier,
@@ -165,8 +165,8 @@ pub use request::{
 pub use rng::Rng;
 pub use scheduler::{
     BandStats, Builder, Candidate, EndpointStats, Explanation, LegError, PoolStats, RedirectError,
-    RemovedEndpoint, RunnerUp, Scheduler, Spread, StageExplanation, StageSplit, Stats,
-    UnknownRequest,
+    RemovedEndpoint, RunnerUp, Scheduler, SharedChange, SharedPrefix, Spread, StageExplanation,
+    StageSplit, Stats, UnknownRequest,
 };
 pub use subset::{PortMatch, Subset};
 pub use time::{Instant, Seconds};

@@ -18,6 +18,7 @@
 //!  clusters   Clusters: which cluster serves a request to a pool that several export
 //!  routing    Routing: which pool serves a request, and under which model name
 //!  request    RequestOptions: the host's options over headers, and headers over the body
+//!  peers      PeerLink: messages between the gateways of one pool
 //!  invalid_field  InvalidField: the error for an invalid field of a configuration
 //!  names      words that all languages share, and the error for an unknown one
 //!  classes    Classified: the exception class and the code of each error
@@ -116,6 +117,7 @@ pub mod lease;
 pub mod machines;
 mod mirror;
 pub mod names;
+pub mod peers;
 #[cfg(feature = "json")]
 pub mod policy;
 #[cfg(feature = "config")]

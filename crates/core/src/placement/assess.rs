@@ -74,7 +74,7 @@ pub(super) fn assess<P: Profile>(
 ) -> Assessment {
     let Query { now, lookup, .. } = query;
     let lifetime = fleet.config.report_lifetime;
-    let external = slot.reports.estimate(now, fleet.pool.reports(), slot.kv_cache_tokens, lifetime);
+    let external = slot.reports.external(now, fleet.pool.reports(), slot.kv_cache_tokens, lifetime);
     let cached = lookup.located(slot, cached, &fleet.prefixes, &fleet.config.tiers);
     let tokens = if let Work::Encode = query.work { 0 } else { lookup.tokens };
     let miss = tokens.saturating_sub(cached.tokens);
@@ -108,7 +108,7 @@ pub(super) fn assess<P: Profile>(
         running: slot.in_flight.weighted_running() + external.running * fleet.answers.mean_weight(),
         adapter: adapter.priced,
         adapter_load: adapter.load,
-        backoff_remaining: slot.health.backoff_remaining(now),
+        backoff_remaining: slot.backoff_remaining(now),
     };
     let mut first_token_in = wait + inputs.room + inputs.work + adapter.delay;
     let mut terms = profile.terms(&inputs);
@@ -127,7 +127,7 @@ pub(super) fn assess<P: Profile>(
         first_token_in,
         key: RankingKey {
             cost: cost.to_nanos(),
-            in_flight: slot.in_flight.requests(),
+            in_flight: slot.all_in_flight(),
             rendezvous: TieBreaker::for_prompt(fleet, lookup).rank(slot.id.slot, slot.key),
             slot: slot.id.slot,
         },

@@ -83,6 +83,6 @@ pub(super) fn predicted_tpot(fleet: &Fleet, now: Instant, slot: &Slot) -> Second
 /// Running answers on the endpoint: this gateway's, and external ones.
 pub(crate) fn running(fleet: &Fleet, now: Instant, slot: &Slot) -> f64 {
     let lifetime = fleet.config.report_lifetime;
-    let external = slot.reports.estimate(now, fleet.pool.reports(), slot.kv_cache_tokens, lifetime);
+    let external = slot.reports.external(now, fleet.pool.reports(), slot.kv_cache_tokens, lifetime);
     f64::from(slot.in_flight.running()) + external.running
 }

@@ -18,7 +18,7 @@ use crate::time::Seconds;
 pub(crate) struct BestCase {
     /// Lower bound of a new request's wait at any time; infinite if the endpoint takes no requests.
     pub(crate) least_wait: f64,
-    /// Tokens of our requests in the KV cache.
+    /// Tokens of our requests and of peers' in the KV cache.
     pub(crate) kv_tokens: f64,
     pub(crate) capacity: f64,
     /// Running answers of this gateway, each with its weight.
@@ -49,15 +49,16 @@ impl BestCase {
         if slot.draining || slot.is_full() || slot.reports.asleep() || closed {
             return Self::CLOSED;
         }
+        let peers = slot.reports.peers();
         Self {
-            least_wait: slot.in_flight.least_wait().get(),
-            kv_tokens: slot.in_flight.kv_tokens() as f64,
+            least_wait: slot.in_flight.least_wait().get() + peers.booked.as_secs_f64(),
+            kv_tokens: slot.in_flight.kv_tokens() as f64 + peers.kv_tokens as f64,
             capacity: f64::from(slot.kv_cache_tokens),
             running: slot.in_flight.weighted_running(),
             per_token: slot.prefill.per_token.get(),
             per_pair: slot.prefill.per_pair.get(),
             slowdown: slot.speed.factor(),
-            in_flight: slot.in_flight.requests(),
+            in_flight: slot.all_in_flight(),
         }
     }
 

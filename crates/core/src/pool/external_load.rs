@@ -1,4 +1,5 @@
-//! Load on an endpoint that other clients cause: its reports, less this gateway's own load.
+//! Load on an endpoint that other clients cause: its reports, less this gateway's own load and that
+//! of peers, which their messages count exactly.
 //!
 //! A report is stale on arrival and ages until the next. Its weight decays towards the pool's mean,
 //! so an endpoint that stops reporting counts as average, never as idle.
@@ -6,6 +7,7 @@
 use core::time::Duration;
 
 use super::in_flight::InFlightLoad;
+use super::peer_load::PeerLoad;
 use crate::load::Load;
 use crate::time::{Instant, decay};
 
@@ -29,6 +31,8 @@ pub(crate) struct Reports {
     peak: Own,
     /// Earlier peaks, each with the end of its interval: reports can arrive several intervals late.
     peaks: [(Instant, Own); 4],
+    /// The load that peers have in flight there, of all of them.
+    peers: PeerLoad,
 }
 
 /// External load in one report, in whole requests and tokens, so that sums over a pool stay exact.
@@ -66,6 +70,8 @@ pub(crate) struct ExternalLoad {
     pub(crate) running: f64,
     /// Tokens in its KV cache.
     pub(crate) kv_tokens: f64,
+    /// Seconds of predicted prefill that peers have booked, beside the requests of `waiting`.
+    pub(crate) booked: f64,
 }
 
 /// Sums of the last reports of a pool's endpoints.
@@ -82,7 +88,7 @@ struct Total {
     sum: u64,
 }
 
-/// This gateway's load, as the endpoint would report it.
+/// The load of this gateway and its peers, as the endpoint would report it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Own {
     pending: u32,
@@ -96,7 +102,23 @@ impl Reports {
     /// A report shows at most the peak of this gateway's load since its measurement. Load up to
     /// that peak is therefore never counted as external.
     pub(crate) fn watch(&mut self, in_flight: &InFlightLoad, expected_output_tokens: f64) {
-        self.peak = self.peak.max(Own::of(in_flight, expected_output_tokens));
+        self.peak = self.peak.max(Own::of(in_flight, &self.peers, expected_output_tokens));
+    }
+
+    /// Replaces the load that peers have in flight there.
+    pub(crate) fn set_peers(
+        &mut self,
+        peers: PeerLoad,
+        in_flight: &InFlightLoad,
+        expected_output_tokens: f64,
+    ) {
+        self.peers = peers;
+        self.watch(in_flight, expected_output_tokens);
+    }
+
+    /// The load that peers have in flight there.
+    pub(crate) const fn peers(&self) -> &PeerLoad {
+        &self.peers
     }
 
     /// Records a report of the endpoint, whose cache holds `capacity` tokens. Reports older than
@@ -147,7 +169,24 @@ impl Reports {
         self.sampled_at = Some(sampled_at);
         self.peaks.rotate_right(1);
         self.peaks[0] = (now, self.peak);
-        self.peak = Own::of(in_flight, expected_output_tokens);
+        self.peak = Own::of(in_flight, &self.peers, expected_output_tokens);
+    }
+
+    /// The external load at `now`: the [`estimate`](Self::estimate) and the load of peers.
+    pub(crate) fn external(
+        &self,
+        now: Instant,
+        pool: &PoolReports,
+        capacity: u32,
+        lifetime: Duration,
+    ) -> ExternalLoad {
+        let estimate = self.estimate(now, pool, capacity, lifetime);
+        ExternalLoad {
+            waiting: estimate.waiting,
+            running: estimate.running + f64::from(self.peers.running),
+            kv_tokens: estimate.kv_tokens + self.peers.kv_tokens as f64,
+            booked: self.peers.booked.as_secs_f64(),
+        }
     }
 
     /// Estimates the external load at `now` on an endpoint whose cache holds `capacity` tokens. The
@@ -183,6 +222,7 @@ impl Reports {
             waiting: blend(sample.waiting, taken.waiting, pool.waiting.mean()),
             running: blend(sample.running, taken.running, pool.running.mean()),
             kv_tokens: kv_usage / 1e6 * f64::from(capacity),
+            booked: 0.0,
         }
     }
 
@@ -194,6 +234,7 @@ impl Reports {
             waiting: reported(self.sample.waiting, estimate.waiting),
             running: reported(self.sample.running, estimate.running),
             kv_tokens: reported(self.sample.kv_usage, estimate.kv_tokens),
+            booked: 0.0,
         }
     }
 
@@ -261,11 +302,12 @@ impl Total {
 }
 
 impl Own {
-    fn of(in_flight: &InFlightLoad, expected_output_tokens: f64) -> Self {
+    fn of(in_flight: &InFlightLoad, peers: &PeerLoad, expected_output_tokens: f64) -> Self {
+        let kv_tokens = in_flight.expected_kv_tokens(expected_output_tokens);
         Self {
-            pending: in_flight.pending(),
-            in_flight: in_flight.requests(),
-            kv_tokens: in_flight.expected_kv_tokens(expected_output_tokens),
+            pending: in_flight.pending().saturating_add(peers.prefilling),
+            in_flight: in_flight.requests().saturating_add(peers.requests()),
+            kv_tokens: kv_tokens.saturating_add(peers.kv_tokens),
         }
     }
 
@@ -359,10 +401,11 @@ mod tests {
         load.kv_usage = Some(f64::NAN);
         report(&mut reports, at(0), load, &InFlightLoad::default());
         let estimate = |capacity| reports.estimate(at(0), &busy_pool(), capacity, LIFETIME);
-        let expected = |kv_tokens| ExternalLoad { waiting: 4.0, running: 3.0, kv_tokens };
+        let expected =
+            |kv_tokens| ExternalLoad { waiting: 4.0, running: 3.0, kv_tokens, booked: 0.0 };
         assert_eq!(estimate(CAPACITY), expected(50_000.0));
         assert_eq!(estimate(CAPACITY / 10), expected(5_000.0), "half of a smaller cache");
-        let reported_part = ExternalLoad { waiting: 0.0, running: 3.0, kv_tokens: 0.0 };
+        let reported_part = ExternalLoad { running: 3.0, ..ExternalLoad::default() };
         assert_eq!(reports.reported_part(estimate(CAPACITY)), reported_part);
     }
 
@@ -405,6 +448,26 @@ mod tests {
         assert!(report(2, Load::default().waiting(0)), "a page without the state");
         assert!(!report(3, Load::default().sleeping(false)));
         assert!(!report(3, Load::default().sleeping(true).sampled_at(at(2))), "an older page");
+    }
+
+    #[test]
+    fn load_that_peers_report_is_not_counted_twice() {
+        let (in_flight, mut reports) = (InFlightLoad::default(), Reports::default());
+        let mut peers = PeerLoad::default();
+        (peers.prefilling, peers.running, peers.kv_tokens) = (1, 2, 40_000);
+        peers.booked = Duration::from_secs(3);
+        reports.set_peers(peers, &in_flight, 100.0);
+        let load = Load::default().waiting(1).running(3).kv_usage(0.75);
+        let rest = Sample { waiting: Some(0), running: Some(1), kv_usage: Some(350_000) };
+        assert_eq!(report(&mut reports, at(1), load, &in_flight), rest);
+        let mut pool = PoolReports::default();
+        pool.replace(Sample::default(), rest);
+        let external = reports.external(at(1), &pool, CAPACITY, LIFETIME);
+        assert_eq!((external.waiting, external.running, external.booked), (0.0, 3.0, 3.0));
+        assert!((external.kv_tokens - 75_000.0).abs() < 1e-6);
+        reports.set_peers(PeerLoad::default(), &in_flight, 100.0);
+        let without = reports.external(at(1), &pool, CAPACITY, LIFETIME);
+        assert_eq!(without, reports.estimate(at(1), &pool, CAPACITY, LIFETIME));
     }
 
     #[test]

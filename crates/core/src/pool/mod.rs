@@ -11,6 +11,7 @@ mod health;
 mod in_flight;
 mod multiset;
 mod outcome;
+mod peer_load;
 mod profile_marks;
 mod slot;
 
@@ -34,6 +35,7 @@ pub(crate) use external_load::{ExternalLoad, PoolReports};
 pub use health::{BackoffCause, HealthState};
 pub(crate) use health::{BackoffPeriods, Outcome, OutcomeContext};
 pub(crate) use in_flight::AnswerWeight;
+pub use peer_load::PeerLoad;
 pub(crate) use profile_marks::ProfileMarks;
 pub(crate) use slot::Slot;
 
@@ -71,6 +73,8 @@ pub(crate) struct Pool {
     draining: usize,
     /// Number of endpoints that joined, left or were renamed so far.
     membership: u64,
+    /// Endpoints whose load has changed; `None` while it is not shared with other gateways.
+    shared: Option<BTreeSet<u32>>,
     limit: usize,
 }
 
@@ -140,6 +144,7 @@ impl Pool {
             at_work: false,
             draining: 0,
             membership: 0,
+            shared: None,
             limit,
         }
     }
@@ -524,8 +529,45 @@ impl Pool {
         }
     }
 
+    /// Notes endpoints whose load changes, from now on. All count as changed.
+    pub(crate) fn share(&mut self) {
+        self.shared = Some(self.iter().map(|slot| slot.id.slot).collect());
+    }
+
+    /// The next endpoint whose load has changed.
+    pub(crate) fn poll_shared(&mut self) -> Option<EndpointId> {
+        while let Some(slot) = self.shared.as_mut()?.pop_first() {
+            if let Some(slot) = self.at(slot) {
+                return Some(slot.id);
+            }
+        }
+        None
+    }
+
+    /// Replaces the load that peers have on an endpoint.
+    pub(crate) fn set_peers(
+        &mut self,
+        id: EndpointId,
+        peers: PeerLoad,
+        until: Instant,
+        expected_output_tokens: f64,
+    ) -> Result<(), UnknownEndpoint> {
+        let slot = self.get_mut(id)?;
+        slot.reports.set_peers(peers, &slot.in_flight, expected_output_tokens);
+        slot.peer_backoff = until;
+        self.rebound(id);
+        Ok(())
+    }
+
     /// Recomputes an endpoint's best case after a change of its load or description.
     fn refresh_bounds(&mut self, id: EndpointId) {
+        if let Some(shared) = &mut self.shared {
+            shared.insert(id.slot);
+        }
+        self.rebound(id);
+    }
+
+    fn rebound(&mut self, id: EndpointId) {
         if let Some(slot) = self.slots[id.slot as usize].as_ref().filter(|slot| slot.id == id) {
             self.bounds.set(id.slot, BestCase::of(slot));
             self.ties[id.slot as usize] = Tie { key: slot.key, layout: slot.layout };

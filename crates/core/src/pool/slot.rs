@@ -38,6 +38,8 @@ pub(crate) struct Slot {
     /// Kept only for a scheduling profile.
     pub(crate) engine_view: Option<Box<EngineView>>,
     pub(crate) health: Health,
+    /// Until then, a peer backs the endpoint off.
+    pub(crate) peer_backoff: Instant,
     /// Evidence from answers about evictions in its cache.
     pub(crate) evictions: Evictions,
     pub(crate) speed: Speed,
@@ -88,6 +90,11 @@ impl Slot {
         self.uses
     }
 
+    /// Requests in flight of this gateway and of its peers.
+    pub(crate) fn all_in_flight(&self) -> u32 {
+        self.in_flight.requests().saturating_add(self.reports.peers().requests())
+    }
+
     /// Whether it has reached its limit of requests in flight.
     pub(crate) fn is_full(&self) -> bool {
         self.endpoint.max_in_flight.is_some_and(|most| self.in_flight.requests() >= most.get())
@@ -113,7 +120,15 @@ impl Slot {
     /// Queued prefill before a new request's turn. This gateway's part is exact; external waiting
     /// requests count with the mean work of a request.
     pub(crate) fn wait(&self, now: Instant, external: ExternalLoad, mean_work: f64) -> Seconds {
-        self.in_flight.wait(now) + Seconds::new(external.waiting * mean_work * self.speed.factor())
+        let booked = self.in_flight.wait(now) + Seconds::new(external.booked);
+        booked + Seconds::new(external.waiting * mean_work * self.speed.factor())
+    }
+
+    /// Time until the backoffs of this gateway and of its peers end.
+    pub(crate) fn backoff_remaining(&self, now: Instant) -> Seconds {
+        let peers = Seconds::from(self.peer_backoff.saturating_since(now));
+        let own = self.health.backoff_remaining(now);
+        if peers > own { peers } else { own }
     }
 
     /// How long a request of `tokens` tokens waits for space in the KV cache when live requests

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::Scheduler;
+use super::SharedPrefix;
 use super::in_flight::{Evidence, InFlight, Legs, PlacedPrompt, TextPrompt};
 use super::stats::StageSplit;
 use crate::decision::{Dispatch, Leg, Rejected, Stage};
@@ -154,6 +155,10 @@ impl Scheduler {
         let block_tokens = prompt.span.block_tokens();
         let used = BlockUse { stamp: reservation.order(), block_tokens, now, computed: false };
         self.fleet.prefixes.record_use(endpoint.slot, &prompt.chain, used);
+        if let Some(shared) = &mut self.shared {
+            let blocks = prompt.chain.clone();
+            shared.note(SharedPrefix { endpoint_id: endpoint, blocks, block_tokens });
+        }
         if self.requests.blocks().saturating_add(prompt.chain.len())
             > self.fleet.config.max_in_flight_blocks
         {

@@ -65,6 +65,7 @@ impl Scheduler {
                 draining: false,
                 evictions: Default::default(),
                 health: Default::default(),
+                peer_backoff: Instant::ORIGIN,
                 in_flight: Default::default(),
                 loading: 0,
                 is_window: false,

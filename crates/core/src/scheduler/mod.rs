@@ -12,6 +12,7 @@
 //! | `lifecycle` | first token, tokens, end and redirection of a request |
 //! | `settlement` | the end of a request: its charge, its release, and what is learned |
 //! | `lingering` | bookings of cancelled requests on engines that ignore disconnects |
+//! | `peers` | what several gateways of one pool share |
 //! | `reconfigure` | a new configuration for a running scheduler |
 //! | `explain`, `explanation_table` | the cost or the scores of every candidate |
 //! | `stats`, `pool_stats` | counters and gauges; signals for an autoscaler |
@@ -27,6 +28,7 @@ mod in_flight;
 mod legs;
 mod lifecycle;
 mod lingering;
+mod peers;
 mod pick;
 mod pool_stats;
 mod reconfigure;
@@ -56,6 +58,7 @@ pub use endpoints::RemovedEndpoint;
 pub use explain::{Candidate, Explanation, RunnerUp, StageExplanation};
 pub use legs::LegError;
 pub use lifecycle::{RedirectError, UnknownRequest};
+pub use peers::{SharedChange, SharedPrefix};
 pub use pool_stats::{PoolStats, Spread};
 pub use stats::{BandStats, EndpointStats, StageSplit, Stats};
 
@@ -65,13 +68,16 @@ pub use stats::{BandStats, EndpointStats, StageSplit, Stats};
 /// **After each input, call [`poll_decision(now)`](Self::poll_decision) until it returns `None`;
 /// then wait for the next input or for [`next_timeout()`](Self::next_timeout).**
 ///
-/// The methods are of five kinds:
+/// The methods are of six kinds:
 ///
 /// - *Inputs about endpoints*: [`add_endpoint`](Self::add_endpoint),
 ///   [`update_endpoint`](Self::update_endpoint), [`drain_endpoint`](Self::drain_endpoint),
 ///   [`resume_endpoint`](Self::resume_endpoint), [`remove_endpoint`](Self::remove_endpoint);
 ///   [`handle_load`](Self::handle_load), [`handle_adapters`](Self::handle_adapters),
 ///   [`handle_kv_event`](Self::handle_kv_event), [`handle_probe`](Self::handle_probe).
+/// - *Inputs of peers*, the other gateways of the pool:
+///   [`handle_peer_load`](Self::handle_peer_load),
+///   [`handle_peer_prefix`](Self::handle_peer_prefix).
 /// - *Configuration*: [`reconfigure`](Self::reconfigure).
 /// - *The life of a request*: [`pick`](Self::pick) or [`submit`](Self::submit); then
 ///   [`handle_first_token`](Self::handle_first_token), [`handle_tokens`](Self::handle_tokens),
@@ -113,6 +119,8 @@ pub struct Scheduler {
     queueing: Queueing,
     /// Cancelled requests on engines that ignore disconnects.
     lingering: lingering::Lingering,
+    /// Prompts for other gateways; `None` while nothing is shared.
+    shared: Option<peers::SharedPrefixes>,
     workspace: Workspace,
 }
 
@@ -188,6 +196,7 @@ impl Scheduler {
             counters: stats::Counters::default(),
             queueing: Queueing::new(&config, hash_state),
             lingering: lingering::Lingering::default(),
+            shared: None,
             workspace: Workspace {
                 cycle: profiles
                     .map(|profiles| SchedulingCycle::new(profiles, &config.producers, hash_state)),

@@ -126,7 +126,9 @@ impl Scheduler {
         // The latency of a request that waited for KV blocks is no evidence of speed.
         let roomy =
             (slot.in_flight.kv_tokens() as f64) < KV_BLOCKED * f64::from(slot.kv_cache_tokens);
-        if self.fleet.config.learn_speed && roomy {
+        // Nor is one behind prompts of peers, whose first tokens are not known here.
+        let alone = slot.reports.peers().prefilling == 0;
+        if self.fleet.config.learn_speed && roomy && alone {
             let begun = slot
                 .in_flight
                 .first_token_at()

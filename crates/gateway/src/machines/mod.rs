@@ -8,6 +8,7 @@
 //! | `health_checks` | [`HealthChecks`](crate::health_checks::HealthChecks) of a pool |
 //! | `in_flight` | what a machine has handed out, by number |
 //! | `ingress` | [`Ingress`](crate::ingress::Ingress) with its admitted requests |
+//! | `peers` | [`Peers`](crate::peers::Peers): messages between gateways |
 //! | `safety` | [`SafetyCheck`](crate::gates::safety::SafetyCheck) |
 //! | `clusters` | [`Clusters`](crate::clusters::Clusters) |
 //! | `routing` | [`Routing`](crate::routing::Routing) with its generator |
@@ -22,6 +23,7 @@ mod gates;
 mod health_checks;
 mod in_flight;
 mod ingress;
+mod peers;
 mod routing;
 mod safety;
 
@@ -82,6 +84,7 @@ const KINDS: &[(&str, Constructor)] = &[
     ("routing", routing::new),
     ("gates", gates::new),
     ("ingress", ingress::new),
+    ("peers", peers::new),
     ("safety", safety::new),
     ("health_checks", health_checks::new),
     #[cfg(feature = "config")]

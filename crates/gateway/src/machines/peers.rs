@@ -1,0 +1,191 @@
+//! [`Peers`]: messages between gateways, whose bytes are hexadecimal here.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use slotwise::{BlockHash, Instant, PeerLoad};
+
+use super::Calls;
+use crate::json::{ArgumentError, Bits, read};
+use crate::peers::{Applied, News, Peers, PeersConfig};
+use crate::tree::Node;
+
+struct PeersMachine(Peers);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Creation {
+    config: PeersConfig,
+    /// Larger than at the last start.
+    incarnation: Bits,
+    #[serde(default)]
+    hash_domain: Bits,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OwnLoad {
+    key: Bits,
+    #[serde(default)]
+    prefilling: u32,
+    #[serde(default)]
+    running: u32,
+    #[serde(default)]
+    booked_us: u64,
+    #[serde(default)]
+    kv_tokens: u64,
+    #[serde(default)]
+    backoff_us: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OwnPrefix {
+    key: Bits,
+    block_tokens: u32,
+    blocks: Vec<Bits>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Count {
+    key: Bits,
+    window: u64,
+    #[serde(default)]
+    amount: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct At {
+    at_us: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Received {
+    at_us: u64,
+    message: String,
+}
+
+pub(super) fn new(arguments: &Node) -> Result<Box<dyn Calls>, ArgumentError> {
+    let Creation { config, incarnation, hash_domain } = read(arguments)?;
+    let peers = Peers::new(config, incarnation.0).map_err(|error| ArgumentError::of(&error))?;
+    Ok(Box::new(PeersMachine(peers.hash_domain(hash_domain.0))))
+}
+
+impl Calls for PeersMachine {
+    fn call(&mut self, name: &str, arguments: &Node) -> Option<Result<Value, ArgumentError>> {
+        let peers = &mut self.0;
+        let at = Instant::from_micros;
+        Some(match name {
+            "set_load" => read(arguments).map(|it: OwnLoad| {
+                peers.set_load(it.key.0, it.load());
+                Value::Null
+            }),
+            "insert_prefix" => read(arguments).map(|it: OwnPrefix| {
+                let blocks = it.blocks.iter().map(|block| BlockHash(block.0)).collect();
+                peers.insert_prefix(it.key.0, it.block_tokens, blocks);
+                Value::Null
+            }),
+            "count" => read(arguments).map(|it: Count| {
+                peers.count(it.key.0, it.window, it.amount);
+                Value::Null
+            }),
+            "counted" => read(arguments).map(|it: Count| json!(peers.counted(it.key.0, it.window))),
+            "export_delta" => read(arguments)
+                .map(|it: At| peers.export_delta(at(it.at_us)).map(|bytes| hex(&bytes)).into()),
+            "apply_delta" => read(arguments).and_then(|it| self.apply(&it)),
+            "poll_news" => read(arguments)
+                .map(|it: At| peers.poll_news(at(it.at_us)).map_or(Value::Null, shown)),
+            "next_timeout" => {
+                read(arguments).map(|it: At| json!(peers.next_timeout(at(it.at_us)).as_micros()))
+            }
+            "alive" => Ok(peers.alive().collect::<Vec<_>>().into()),
+            "stats" => serde_json::to_value(peers.stats()).map_err(|e| ArgumentError::of(&e)),
+            _ => return None,
+        })
+    }
+
+    fn names(&self) -> &'static [&'static str] {
+        &[
+            "set_load",
+            "insert_prefix",
+            "count",
+            "counted",
+            "export_delta",
+            "apply_delta",
+            "poll_news",
+            "next_timeout",
+            "alive",
+            "stats",
+        ]
+    }
+}
+
+impl PeersMachine {
+    /// What the message was, or why it was rejected.
+    fn apply(&mut self, received: &Received) -> Result<Value, ArgumentError> {
+        let bytes = bytes(&received.message).ok_or_else(|| {
+            ArgumentError::new("message must be pairs of hexadecimal digits".into())
+        })?;
+        let applied = self.0.apply_delta(Instant::from_micros(received.at_us), &bytes);
+        Ok(match applied {
+            Ok(applied) => json!({ "applied": match applied {
+                Applied::New => "new",
+                Applied::Beacon => "beacon",
+                Applied::Repeated => "repeated",
+                Applied::Old => "old",
+                Applied::Own => "own",
+            }}),
+            Err(error) => {
+                json!({"rejected": {"code": error.code(), "message": format!("{error}")}})
+            }
+        })
+    }
+}
+
+impl OwnLoad {
+    fn load(&self) -> PeerLoad {
+        let mut load = PeerLoad::default();
+        (load.prefilling, load.running) = (self.prefilling, self.running);
+        load.booked = Duration::from_micros(self.booked_us);
+        load.kv_tokens = self.kv_tokens;
+        load.backoff = Duration::from_micros(self.backoff_us);
+        load
+    }
+}
+
+fn shown(news: News) -> Value {
+    let text = |bits: u64| format!("{bits}");
+    match news {
+        News::Load { key, load } => json!({"load": {
+            "key": text(key),
+            "prefilling": load.prefilling,
+            "running": load.running,
+            "booked_us": load.booked.as_micros() as u64,
+            "kv_tokens": load.kv_tokens,
+            "backoff_us": load.backoff.as_micros() as u64,
+        }}),
+        News::Prefix { key, block_tokens, blocks } => json!({"prefix": {
+            "key": text(key),
+            "block_tokens": block_tokens,
+            "blocks": blocks.iter().map(|block| text(block.0)).collect::<Vec<_>>(),
+        }}),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn bytes(hex: &str) -> Option<Vec<u8>> {
+    let digit = |digit: u8| char::from(digit).to_digit(16).map(|digit| digit as u8);
+    let pairs = hex.as_bytes().chunks(2);
+    pairs.map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?)).collect()
+}

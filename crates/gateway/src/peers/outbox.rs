@@ -1,0 +1,224 @@
+//! What this gateway has to send, and when.
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use slotwise::{Instant, PeerLoad};
+
+use super::config::PeersConfig;
+use super::message::{Counter, Kind, Message, Prefix};
+
+/// This gateway's own state, and the part that peers have not been sent.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    sequence: u64,
+    number: u64,
+    /// The loads that peers know, without those that are zero.
+    sent: BTreeMap<u64, PeerLoad>,
+    /// Loads that have changed since.
+    changed: BTreeMap<u64, PeerLoad>,
+    prefixes: VecDeque<Prefix>,
+    /// Blocks of `prefixes`.
+    blocks: usize,
+    counters: BTreeMap<(u64, u64), u64>,
+    changed_counters: BTreeSet<(u64, u64)>,
+    /// Messages that can be sent again, from the oldest on.
+    kept: VecDeque<Kept>,
+    kept_bytes: usize,
+    /// Sequences that peers have asked for.
+    again: BTreeSet<u64>,
+    /// A peer has asked for the whole state.
+    whole: bool,
+    /// When the whole state was sent last.
+    whole_at: Option<Instant>,
+    /// A request was dispatched, or a prompt waits to be sent.
+    is_urgent: bool,
+    /// Paces messages: each adds an interval to it, and it may be a burst ahead of the clock.
+    paced_until: Instant,
+    sent_at: Option<Instant>,
+    /// Prompts that were left out, since a message was full.
+    pub(super) left_out: u64,
+}
+
+#[derive(Debug)]
+struct Kept {
+    sequence: u64,
+    bytes: Vec<u8>,
+    repeated_at: Option<Instant>,
+}
+
+impl Outbox {
+    /// Sets this gateway's load on an endpoint.
+    pub(super) fn set_load(&mut self, key: u64, load: PeerLoad, limit: usize) {
+        let known = self.sent.get(&key);
+        if known.is_none() && self.sent.len() + self.changed.len() >= limit {
+            return;
+        }
+        let known = known.copied().unwrap_or_default();
+        if is_alike(&known, &load) {
+            self.changed.remove(&key);
+            return;
+        }
+        self.is_urgent |= load.prefilling > known.prefilling;
+        self.changed.insert(key, load);
+    }
+
+    /// Reports a prompt with the next message.
+    pub(super) fn insert(&mut self, prefix: Prefix, limit: usize) {
+        if prefix.blocks.len() > limit {
+            self.left_out += 1;
+            return;
+        }
+        self.blocks += prefix.blocks.len();
+        self.prefixes.push_back(prefix);
+        self.is_urgent = true;
+        while self.blocks > limit || self.prefixes.len() > limit {
+            let oldest = self.prefixes.pop_front();
+            self.blocks -= oldest.map_or(self.blocks, |oldest| oldest.blocks.len());
+            self.left_out += 1;
+        }
+    }
+
+    /// Adds to a counter.
+    pub(super) fn count(&mut self, key: u64, window: u64, amount: u64, limit: usize) {
+        let at = (window, key);
+        let counter = self.counters.entry(at).or_default();
+        *counter = counter.saturating_add(amount);
+        self.changed_counters.insert(at);
+        while self.counters.len() > limit {
+            if let Some((oldest, _)) = self.counters.pop_first() {
+                self.changed_counters.remove(&oldest);
+            }
+        }
+    }
+
+    /// A peer asks for these messages again, or for the whole state.
+    pub(super) fn ask(&mut self, sequences: &[u64]) {
+        let first = self.kept.front().map_or(u64::MAX, |kept| kept.sequence);
+        self.whole |= sequences.is_empty();
+        for sequence in sequences.iter().filter(|sequence| **sequence <= self.sequence) {
+            if *sequence < first {
+                self.whole = true;
+            } else {
+                self.again.insert(*sequence);
+            }
+        }
+    }
+
+    /// When there is something to send. `has_asks` is whether this gateway has to ask peers.
+    pub(super) fn due(&self, config: &PeersConfig, has_asks: bool) -> Instant {
+        let Some(sent_at) = self.sent_at else { return Instant::ORIGIN };
+        let mut due = sent_at + config.heartbeat;
+        if self.has_contents() || has_asks || !self.again.is_empty() {
+            due = due.min(sent_at + config.interval);
+        }
+        if self.wants_whole(None) {
+            let paced = self.whole_at.map_or(sent_at, |at| at + config.heartbeat);
+            due = due.min(paced.max(sent_at + config.interval));
+        }
+        if self.is_urgent {
+            let burst = config.interval.saturating_mul(config.burst);
+            due = due.min(before(self.paced_until, burst).max(sent_at));
+        }
+        due
+    }
+
+    /// The next repetition that peers have asked for.
+    pub(super) fn repeat(&mut self, now: Instant, pause: Duration) -> Option<Vec<u8>> {
+        while let Some(sequence) = self.again.pop_first() {
+            let first = self.kept.front().map_or(u64::MAX, |kept| kept.sequence);
+            let at = sequence.checked_sub(first).and_then(|at| usize::try_from(at).ok());
+            let Some(kept) = at.and_then(|at| self.kept.get_mut(at)) else {
+                self.whole = true;
+                continue;
+            };
+            if kept.repeated_at.is_none_or(|at| at + pause <= now) {
+                kept.repeated_at = Some(now);
+                return Some(kept.bytes.clone());
+            }
+        }
+        None
+    }
+
+    /// Moves what is to be sent into a message.
+    pub(super) fn fill(&mut self, now: Instant, config: &PeersConfig, message: &mut Message) {
+        let whole = self.wants_whole(Some((now, config.heartbeat)));
+        if self.has_contents() || whole {
+            self.sequence += 1;
+            message.kind = if whole { Kind::Full } else { Kind::Delta };
+            for (key, load) in core::mem::take(&mut self.changed) {
+                if load == PeerLoad::default() {
+                    self.sent.remove(&key);
+                } else {
+                    self.sent.insert(key, load);
+                }
+                message.loads.push((key, load));
+            }
+            let counters = core::mem::take(&mut self.changed_counters);
+            let counter = |(window, key): (u64, u64), amount| Counter { key, window, amount };
+            if whole {
+                (self.whole, self.whole_at) = (false, Some(now));
+                message.loads = self.sent.iter().map(|(key, load)| (*key, *load)).collect();
+                message.counters = self.counters.iter().map(|(at, it)| counter(*at, *it)).collect();
+            } else {
+                let amount = |at| self.counters.get(&at).map(|amount| counter(at, *amount));
+                message.counters = counters.into_iter().filter_map(amount).collect();
+            }
+            message.prefixes = core::mem::take(&mut self.prefixes).into();
+            (self.blocks, self.is_urgent) = (0, false);
+            self.paced_until = self.paced_until.max(now) + config.interval;
+        }
+        self.number += 1;
+        (message.number, message.sequence) = (self.number, self.sequence);
+        self.sent_at = Some(now);
+    }
+
+    /// Keeps a message with contents, to send it again.
+    pub(super) fn keep(&mut self, sequence: u64, bytes: &[u8], limit: usize) {
+        self.kept_bytes += bytes.len();
+        self.kept.push_back(Kept { sequence, bytes: bytes.to_vec(), repeated_at: None });
+        while self.kept_bytes > limit || self.kept.len() > MOST_KEPT {
+            let oldest = self.kept.pop_front();
+            self.kept_bytes -= oldest.map_or(self.kept_bytes, |oldest| oldest.bytes.len());
+        }
+    }
+
+    /// The own amount of a key in a window.
+    pub(super) fn counter(&self, key: u64, window: u64) -> u64 {
+        self.counters.get(&(window, key)).copied().unwrap_or(0)
+    }
+
+    fn has_contents(&self) -> bool {
+        !self.changed.is_empty() || !self.prefixes.is_empty() || !self.changed_counters.is_empty()
+    }
+
+    /// Whether the whole state is to be sent, at most once in a pause if a time is given.
+    fn wants_whole(&self, at: Option<(Instant, Duration)>) -> bool {
+        let early = |(now, pause)| self.whole_at.is_some_and(|last| last + pause > now);
+        self.whole && !at.is_some_and(early)
+    }
+}
+
+/// Whether peers need not be sent the difference: all but a small part of the tokens is equal.
+fn is_alike(known: &PeerLoad, load: &PeerLoad) -> bool {
+    let tokens = known.kv_tokens.abs_diff(load.kv_tokens);
+    known.prefilling == load.prefilling
+        && known.running == load.running
+        && known.booked == load.booked
+        && tokens <= known.kv_tokens / SMALL
+        // The end of a backoff is known in advance.
+        && load.backoff <= known.backoff
+        && load.backoff.is_zero() == known.backoff.is_zero()
+}
+
+/// The time `length` before `at`.
+fn before(at: Instant, length: Duration) -> Instant {
+    let micros = u64::try_from(length.as_micros()).unwrap_or(u64::MAX);
+    Instant::from_micros(at.as_micros().saturating_sub(micros))
+}
+
+/// Divisor of a load's tokens for the part that need not be sent.
+const SMALL: u64 = 8;
+/// A peer asks for the messages of its window.
+const MOST_KEPT: usize = 64;

@@ -1,0 +1,210 @@
+//! What one peer has claimed.
+//!
+//! The state is a set of registers, each with the sequence of the message that set it. A later
+//! sequence wins, so messages may be lost, repeated and reordered: the state depends only on which
+//! of them have arrived.
+
+use alloc::collections::BTreeMap;
+use core::time::Duration;
+
+use slotwise::{Instant, PeerLoad};
+
+use super::config::PeerLimits;
+use super::message::{Counter, Kind, Message};
+use super::window::{Receipt, Window};
+
+/// One peer.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) incarnation: u64,
+    /// The highest message number; lower ones are repetitions or have been overtaken.
+    pub(super) number: u64,
+    /// When a message with a new number arrived last.
+    pub(super) heard: Instant,
+    /// Whether its claims count.
+    pub(super) is_alive: bool,
+    pub(super) window: Window,
+    /// When it was asked for messages last.
+    pub(super) asked: Option<Instant>,
+    /// Since when messages are missing.
+    pub(super) missing_since: Option<Instant>,
+    /// The sequence of the last full message.
+    floor: u64,
+    loads: BTreeMap<u64, Register>,
+    counters: BTreeMap<(u64, u64), u64>,
+    /// Prompt blocks that it may still report, in millionths.
+    allowance: u64,
+    allowed_at: Instant,
+    /// Claims that were left out because of limits.
+    pub(super) left_out: u64,
+}
+
+/// The claim about one endpoint.
+#[derive(Clone, Copy, Debug)]
+struct Register {
+    sequence: u64,
+    load: PeerLoad,
+    /// When its backoff ends here.
+    until: Instant,
+}
+
+/// A change of one claim.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Change {
+    pub(super) key: u64,
+    pub(super) before: PeerLoad,
+    pub(super) after: PeerLoad,
+}
+
+impl Peer {
+    pub(super) fn new(now: Instant, incarnation: u64) -> Self {
+        Self {
+            incarnation,
+            number: 0,
+            heard: now,
+            is_alive: true,
+            window: Window::new(),
+            asked: None,
+            missing_since: None,
+            floor: 0,
+            loads: BTreeMap::new(),
+            counters: BTreeMap::new(),
+            allowance: 0,
+            allowed_at: Instant::ORIGIN,
+            left_out: 0,
+        }
+    }
+
+    /// Takes the claims of a message with contents. `change` receives each claim that changes.
+    pub(super) fn take(
+        &mut self,
+        now: Instant,
+        message: &Message,
+        limits: &PeerLimits,
+        mut change: impl FnMut(Change),
+    ) -> Receipt {
+        let receipt = self.window.receive(message.sequence);
+        if receipt != Receipt::New {
+            return receipt;
+        }
+        for (key, load) in &message.loads {
+            self.set(now, *key, message.sequence, clamped(*load, limits), limits, &mut change);
+        }
+        if message.kind == Kind::Full {
+            self.settle(message.sequence, &mut change);
+        }
+        for counter in &message.counters {
+            self.count(counter, limits);
+        }
+        self.prune();
+        receipt
+    }
+
+    fn set(
+        &mut self,
+        now: Instant,
+        key: u64,
+        sequence: u64,
+        load: PeerLoad,
+        limits: &PeerLimits,
+        change: &mut impl FnMut(Change),
+    ) {
+        let known = self.loads.get(&key);
+        if sequence <= known.map_or(self.floor, |known| known.sequence) {
+            return;
+        }
+        if known.is_none() && self.loads.len() >= limits.endpoints {
+            self.left_out += 1;
+            return;
+        }
+        let before = known.map(|known| known.load).unwrap_or_default();
+        self.loads.insert(key, Register { sequence, load, until: now + load.backoff });
+        if before != load {
+            change(Change { key, before, after: load });
+        }
+    }
+
+    /// A full message sets all endpoints: those that it does not list have no load.
+    fn settle(&mut self, sequence: u64, change: &mut impl FnMut(Change)) {
+        self.window.settle(sequence);
+        self.floor = self.floor.max(sequence);
+        self.loads.retain(|key, register| {
+            let stays = register.sequence >= sequence;
+            if !stays && register.load != PeerLoad::default() {
+                change(Change { key: *key, before: register.load, after: PeerLoad::default() });
+            }
+            stays
+        });
+    }
+
+    fn count(&mut self, counter: &Counter, limits: &PeerLimits) {
+        let at = (counter.window, counter.key);
+        if let Some(amount) = self.counters.get_mut(&at) {
+            *amount = counter.amount.max(*amount);
+            return;
+        }
+        self.counters.insert(at, counter.amount);
+        if self.counters.len() > limits.counters {
+            // The oldest window leaves.
+            self.counters.pop_first();
+        }
+    }
+
+    /// Forgets claims of no load that no late message can contradict.
+    fn prune(&mut self) {
+        let oldest = self.window.oldest();
+        if self.window.is_complete() && oldest % 64 == 0 {
+            self.loads.retain(|_, register| {
+                register.sequence >= oldest || register.load != PeerLoad::default()
+            });
+        }
+    }
+
+    /// Takes `blocks` from what the peer may report in a second. Returns whether they were left.
+    pub(super) fn allows(&mut self, now: Instant, blocks: usize, limits: &PeerLimits) -> bool {
+        let rate = u64::from(limits.blocks_per_second);
+        let most = rate * BURST_SECONDS * MILLION;
+        let elapsed = now.saturating_since(self.allowed_at).as_micros();
+        let elapsed = u64::try_from(elapsed).unwrap_or(u64::MAX).min(BURST_SECONDS * MILLION);
+        self.allowance = if self.allowed_at == Instant::ORIGIN {
+            most
+        } else {
+            most.min(self.allowance + elapsed * rate)
+        };
+        self.allowed_at = now;
+        let left = self.allowance.checked_sub(blocks as u64 * MILLION);
+        self.allowance = left.unwrap_or(self.allowance);
+        self.left_out += u64::from(left.is_none());
+        left.is_some()
+    }
+
+    /// Its claims, by endpoint.
+    pub(super) fn loads(&self) -> impl Iterator<Item = (u64, PeerLoad)> + '_ {
+        self.loads.iter().map(|(key, register)| (*key, register.load))
+    }
+
+    /// How long it still backs the endpoint off.
+    pub(super) fn backoff(&self, now: Instant, key: u64) -> Duration {
+        self.loads.get(&key).map_or(Duration::ZERO, |it| it.until.saturating_since(now))
+    }
+
+    /// Its amount of a key in a window.
+    pub(super) fn counter(&self, key: u64, window: u64) -> u64 {
+        self.counters.get(&(window, key)).copied().unwrap_or(0)
+    }
+}
+
+/// A claim within the limits.
+fn clamped(load: PeerLoad, limits: &PeerLimits) -> PeerLoad {
+    let mut clamped = load;
+    clamped.prefilling = load.prefilling.min(limits.requests);
+    clamped.running = load.running.min(limits.requests - clamped.prefilling);
+    clamped.booked = load.booked.min(limits.booked);
+    clamped.kv_tokens = load.kv_tokens.min(limits.kv_tokens);
+    clamped.backoff = load.backoff.min(limits.backoff);
+    clamped
+}
+
+const MILLION: u64 = 1_000_000;
+/// Seconds of blocks that a peer may report at once.
+const BURST_SECONDS: u64 = 8;
