@@ -267,6 +267,28 @@ impl Comparison {
         text
     }
 
+    /// The messages between gateways in the run of the first seed, one policy a line; empty if none
+    /// were sent.
+    pub fn traffic(&self) -> String {
+        let mut text = String::new();
+        for row in &self.policies {
+            let Some(traffic) = row.record.traffic else { continue };
+            let _ = writeln!(
+                text,
+                "{}: a gateway sends {:.2} messages/s with {:.0} B/s, and receives {:.0} B/s; \
+                 {} sent again, {} prompts without their first blocks, {} left out",
+                row.policy,
+                traffic.sent_per_s,
+                traffic.sent_bytes_per_s,
+                traffic.received_bytes_per_s,
+                traffic.repeated,
+                traffic.headless,
+                traffic.left_out,
+            );
+        }
+        text
+    }
+
     /// Ranges over the seeds, for a table below the table.
     pub fn ranges(&self) -> String {
         let mut text = String::new();

@@ -136,6 +136,7 @@ pub(crate) fn setup(class: Class, replicas: usize, speed: f64, seed: u64) -> Set
         delay: Duration::from_millis(5),
         speed,
         clients: Clients::default(),
+        gateways: None,
         seed,
     }
 }

@@ -8,8 +8,8 @@ use slotwise::Instant;
 
 use crate::clients::{Client, Clients};
 use crate::policy::{
-    Booked, Finished, Fleet, Forecast, Incoming, Needs, Policy, PolicyKind, Refusal, Reloaded,
-    Report, Verdict,
+    Booked, Finished, Fleet, Forecast, Gateways, Incoming, Needs, Policy, PolicyKind, Refusal,
+    Reloaded, Report, Traffic, Verdict,
 };
 use crate::pools::{Network, Pools};
 use crate::replica::{ClassMix, Engine, EngineConfig, Job, KvChange};
@@ -38,6 +38,8 @@ pub struct Setup {
     pub clients: Clients,
     /// The time in which a first token is useful, where a policy has deadlines.
     pub deadline: Duration,
+    /// The gateways, where a policy can have several; `None` is one without messages.
+    pub gateways: Option<Gateways>,
     /// The seed of arrivals, of clients, and of the policies' random choices.
     pub seed: u64,
 }
@@ -58,6 +60,8 @@ pub struct Record {
     pub booked: Option<Booked>,
     /// Changes of the policy's configuration.
     pub reloads: Vec<Reloaded>,
+    /// The messages between gateways.
+    pub traffic: Option<Traffic>,
 }
 
 /// The outcome of one request.
@@ -116,6 +120,7 @@ pub(crate) fn fleet_of(trace: &Trace, setup: &Setup) -> Fleet {
         adapter_ranks: setup.engine.adapter_ranks,
         ttl: setup.clients.ttl,
         guard: setup.clients.guard,
+        gateways: setup.gateways,
         seed: setup.seed,
     }
 }
@@ -254,6 +259,7 @@ impl<'a> Simulation<'a> {
         self.record.preemptions = self.engines.iter().map(Engine::preemptions).sum();
         self.record.adapter_loads = self.engines.iter().map(Engine::adapter_loads).sum();
         self.record.booked = self.policy.booked();
+        self.record.traffic = self.policy.traffic();
         self.record.reloads = self.policy.reloads().to_vec();
         self.record
     }

@@ -16,7 +16,9 @@ use slotwise_sim::clients::{Classes, Clients, Group};
 use slotwise_sim::compare::{Configured, compare, compare_with};
 use slotwise_sim::fleet::Setup;
 use slotwise_sim::forecast::{Accuracy, EXPLANATION, HEADING};
-use slotwise_sim::policy::{ABLATIONS, DISAGGREGATED, FLOW, POLICIES, PolicyKind, Reload, Setting};
+use slotwise_sim::policy::{
+    ABLATIONS, DISAGGREGATED, FLOW, Gateways, POLICIES, PolicyKind, Reload, Setting,
+};
 use slotwise_sim::pools::Pools;
 use slotwise_sim::replica::{AdapterRanks, CLASSES, Class, ClassMix, EngineConfig};
 use slotwise_sim::report;
@@ -103,6 +105,17 @@ struct Workload {
     /// policies that read either.
     #[arg(long, value_name = "MS")]
     delay_ms: Option<u64>,
+    /// Gateways in front of the fleet, each with a random part of the requests. For slotwise.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_024))]
+    gateways: Option<u64>,
+    /// The mean time between two messages of a gateway to its peers, in milliseconds; without it,
+    /// gateways send none. Messages take --delay-ms. With --gateways.
+    #[arg(long, value_name = "MS", requires = "gateways")]
+    delta_ms: Option<u64>,
+    /// The share of messages that are lost on the way to a peer, in percent; 0 unless given. With
+    /// --delta-ms.
+    #[arg(long, value_name = "PERCENT", requires = "delta_ms")]
+    loss: Option<f64>,
     /// Only the first or the second half of the sessions.
     #[arg(long, value_name = "first|second")]
     half: Option<Half>,
@@ -289,6 +302,7 @@ fn run_compare(args: &Compare) -> Result<()> {
         print!("{}", comparison.groups());
         print!("{}", comparison.ranges());
         print!("{}", comparison.reloads());
+        print!("{}", comparison.traffic());
         println!(
             "All figures are simulated. p99/RR and p99/LR: p99 TTFT over that of round-robin and least-request."
         );
@@ -380,6 +394,7 @@ impl Workload {
         let given = [
             ("--scrape-ms", Setting::ScrapeInterval, self.scrape_ms.is_some()),
             ("--delay-ms", Setting::NewsDelay, self.delay_ms.is_some()),
+            ("--gateways", Setting::Gateways, self.gateways.is_some()),
             ("--prefill", Setting::Pools, self.prefill.is_some()),
             ("--decode", Setting::Pools, self.decode.is_some()),
             ("--kv-bandwidth", Setting::Pools, self.kv_bandwidth.is_some()),
@@ -444,8 +459,20 @@ impl Workload {
             delay: Duration::from_millis(self.delay_ms.unwrap_or(5)),
             speed,
             clients: Clients::default(),
+            gateways: self.gateways()?,
             seed: 1,
         })
+    }
+
+    fn gateways(&self) -> Result<Option<Gateways>> {
+        let loss = self.loss.unwrap_or(0.0);
+        ensure!((0.0..=100.0).contains(&loss), "--loss must lie between 0 and 100");
+        Ok(self.gateways.map(|count| Gateways {
+            count: count as usize,
+            delta: self.delta_ms.map(Duration::from_millis),
+            loss: loss / 100.0,
+            latency: Duration::from_millis(self.delay_ms.unwrap_or(5)),
+        }))
     }
 
     fn policies(&self) -> Vec<PolicyKind> {

@@ -98,6 +98,7 @@ fn run(mix: Mix, kind: &PolicyKind, adapters: Option<u32>, speed: f64) {
         delay: Duration::from_millis(5),
         speed,
         clients: Clients::default(),
+        gateways: None,
         seed: 1,
     };
     let record = simulate(&trace, &setup, kind);

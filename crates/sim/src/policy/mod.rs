@@ -9,6 +9,7 @@ mod dynamo;
 mod dynamo_sessions;
 mod flow;
 mod front;
+mod gateways;
 mod gie;
 mod gie_flow;
 #[cfg(test)]
@@ -34,6 +35,7 @@ use ::slotwise::{BlockHash, Config, ConfigError, Instant};
 use crate::pools::Pools;
 use crate::replica::{AdapterRanks, Class, ClassMix, KvChange, Snapshot};
 
+pub use self::gateways::Gateways;
 pub use self::registry::{ABLATIONS, DISAGGREGATED, FLOW, POLICIES, PolicyKind};
 pub use self::reload::{Booked, Reload, Reloaded};
 pub use self::settings::Setting;
@@ -109,6 +111,11 @@ pub trait Policy {
 
     /// The requests that the policy has taken and not given back, if it keeps account of them.
     fn booked(&self) -> Option<Booked> {
+        None
+    }
+
+    /// The messages between gateways, if there are several.
+    fn traffic(&self) -> Option<Traffic> {
         None
     }
 
@@ -212,6 +219,23 @@ pub struct Report {
     pub snapshot: Snapshot,
 }
 
+/// Messages between gateways: means of a gateway over the run, and sums of all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+pub struct Traffic {
+    /// Messages that a gateway sends in a second.
+    pub sent_per_s: f64,
+    /// Their bytes.
+    pub sent_bytes_per_s: f64,
+    /// Bytes that a gateway receives in a second.
+    pub received_bytes_per_s: f64,
+    /// Messages that were sent again.
+    pub repeated: u64,
+    /// Prompts that arrived without their first blocks.
+    pub headless: u64,
+    /// Prompts and claims that limits have left out.
+    pub left_out: u64,
+}
+
 /// The news that a policy needs.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Needs {
@@ -249,6 +273,8 @@ pub struct Fleet {
     pub guard: bool,
     /// The time in which a first token is useful, where a policy has deadlines.
     pub deadline: Duration,
+    /// The gateways in front of it; `None` is one without messages.
+    pub gateways: Option<Gateways>,
     /// The seed of the policy's random choices.
     pub seed: u64,
 }

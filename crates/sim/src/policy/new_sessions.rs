@@ -168,6 +168,7 @@ pub(super) mod tests {
             adapter_ranks: crate::replica::AdapterRanks::default(),
             ttl: Duration::from_secs(10),
             guard: false,
+            gateways: None,
             seed: 1,
         }
     }

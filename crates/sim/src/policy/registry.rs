@@ -3,6 +3,7 @@
 use super::concur::Concur;
 use super::disaggregated::{self, Disaggregated};
 use super::dynamo_sessions::{DynamoSessions, Idle};
+use super::gateways::SeveralGateways;
 use super::slotwise::Variant;
 use super::{
     Fleet, Policy, affinity, chwbl, dynamo, flow, gie, gie_flow, lmetric, mooncake, preble, simple,
@@ -103,7 +104,10 @@ pub const POLICIES: [PolicyKind; 13] = [
     PolicyKind {
         name: "slotwise",
         summary: "least marginal cost in seconds",
-        build: |fleet| Variant::Shipped.build(fleet),
+        build: |fleet| match fleet.gateways {
+            Some(gateways) => SeveralGateways::build(gateways, fleet),
+            None => Variant::Shipped.build(fleet),
+        },
     },
 ];
 

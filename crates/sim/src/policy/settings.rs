@@ -25,6 +25,8 @@ pub enum Setting {
     Guard,
     /// The roles of replicas, and the network between them.
     Pools,
+    /// Several gateways.
+    Gateways,
 }
 
 impl PolicyKind {
@@ -37,6 +39,7 @@ impl PolicyKind {
             Setting::Ttl => FLOW.iter().any(|kind| kind.name == self.name),
             Setting::Priorities => ["slotwise-flow", "gie-flow"].contains(&self.name),
             Setting::Pools => DISAGGREGATED.iter().any(|kind| kind.name == self.name),
+            Setting::Gateways => self.name == "slotwise",
             Setting::Tenants | Setting::Guard => self.name == "slotwise-flow",
         }
     }
@@ -82,6 +85,7 @@ fn any_fleet() -> Fleet {
         adapter_ranks: AdapterRanks::default(),
         ttl: Duration::from_secs(60),
         guard: false,
+        gateways: None,
         seed: 1,
     }
 }

@@ -24,6 +24,7 @@ pub(crate) fn setup(replicas: usize) -> Setup {
         delay: Duration::from_millis(5),
         speed: 1.0,
         clients: Clients::default(),
+        gateways: None,
         seed: 1,
     }
 }
