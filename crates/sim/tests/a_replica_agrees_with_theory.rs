@@ -30,6 +30,51 @@ fn the_mean_wait_is_that_of_m_d_1() {
     }
 }
 
+/// Prompts of one to eight whole steps: service of varied length, one at a time. The mean wait in
+/// such a queue (M/G/1) is by Pollaczek and Khinchine `rate * E[S^2] / (2 * (1 - load))`.
+#[test]
+fn the_mean_wait_is_that_of_m_g_1() {
+    let setup = setup(1);
+    let class = setup.engine.class;
+    let step = f64::from(setup.engine.max_batched_tokens);
+    // The steps of a prompt, and how many of twenty prompts have so many.
+    let kinds = [(1u32, 12), (2, 5), (4, 2), (8, 1)];
+    let service = |steps: u32| {
+        let tokens = f64::from(steps) * step;
+        f64::from(steps) * (class.base + class.lin * step + PER_SEQUENCE)
+            + class.attn * tokens * tokens / 2.0
+    };
+    let moment = |power: i32| {
+        kinds
+            .iter()
+            .map(|(steps, of_20)| f64::from(*of_20) / 20.0 * service(*steps).powi(power))
+            .sum::<f64>()
+    };
+    for load in [0.3, 0.6] {
+        let rate = load / moment(1);
+        let mut trace = poisson(60_000, rate, setup.engine.max_batched_tokens, 1);
+        let mut rng = Rng::new(11);
+        for session in &mut trace.sessions {
+            let mut drawn = rng.below(20) as i32;
+            let kind = kinds.iter().find(|(_, of_20)| {
+                drawn -= of_20;
+                drawn < 0
+            });
+            session.turns[0].input *= kind.expect("twenty in all").0;
+        }
+        let record = simulate(&trace, &setup, &PolicyKind::named("round-robin").expect("known"));
+        let ttft: f64 = record.requests.iter().filter_map(|request| request.ttft()).sum();
+        let services = |request: &slotwise_sim::fleet::Outcome| {
+            service(request.input / setup.engine.max_batched_tokens)
+        };
+        let served: f64 = record.requests.iter().map(services).sum();
+        let wait = (ttft - served) / record.requests.len() as f64;
+        let expected = rate * moment(2) / (2.0 * (1.0 - load));
+        let error = wait / expected - 1.0;
+        assert!(error.abs() < 0.05, "load {load}: {wait:.4} s, M/G/1 has {expected:.4} s");
+    }
+}
+
 const BLOCK: u32 = 64;
 
 /// Prompts from a tree in which popular branches come again and again.

@@ -1,0 +1,65 @@
+"""Two policies rank on two real vLLM servers as they do in the simulator.
+
+``ranking.json`` is the load, with the simulator's figures. A test of ``slotwise-sim`` keeps them.
+"""
+
+import asyncio
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gateway import Answer, Gateway, completion
+from replicas import BLOCK_SIZE, BLOCKS, Replica
+
+LOAD: dict[str, Any] = json.loads(Path(__file__).with_name("ranking.json").read_text())
+
+
+def tokens(seed: str, count: int) -> list[int]:
+    """Ordinary tokens: ids below 7 are special, and the vocabulary has more than 400."""
+    rng = random.Random(seed)
+    return [rng.randrange(7, 400) for _ in range(count)]
+
+
+async def run(gateway: Gateway, salt: str) -> list[Answer]:
+    """Client ``c`` of ``n`` sends the requests ``c``, ``c + n``, ... one by one."""
+    groups: list[int] = LOAD["groups"]
+
+    async def client(first: int) -> list[Answer]:
+        answers = []
+        for number in range(first, len(groups), LOAD["clients"]):
+            prefix = tokens(f"{salt} {groups[number]}", LOAD["prefix_tokens"])
+            prompt = prefix + tokens(f"{salt} own {number}", LOAD["own_tokens"])
+            answers.append(await gateway.send(completion("tiny", prompt, LOAD["answer_tokens"])))
+        return answers
+
+    runs = await asyncio.gather(*(client(first) for first in range(LOAD["clients"])))
+    return [answer for run in runs for answer in run]
+
+
+def cached_share(answers: list[Answer]) -> float:
+    return sum(answer.cached for answer in answers) / sum(answer.prompt for answer in answers)
+
+
+def test_policies_rank_as_simulated(
+    replicas: list[Replica], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (BLOCK_SIZE, BLOCKS * BLOCK_SIZE) == (LOAD["block_size"], LOAD["kv_cache_tokens"])
+
+    async def both() -> dict[str, float]:
+        shares = {}
+        for policy in ("round-robin", "slotwise"):
+            async with Gateway(replicas, round_robin=policy == "round-robin") as gateway:
+                shares[policy] = cached_share(await run(gateway, policy))
+        return shares
+
+    shares = asyncio.run(both())
+    simulated: dict[str, float] = LOAD["cached_share"]
+    with capsys.disabled():
+        print(f"\ncached shares: {shares}; simulated: {simulated}")
+    assert sorted(shares, key=lambda policy: shares[policy]) == sorted(
+        simulated, key=lambda policy: simulated[policy]
+    )
+    difference = simulated["slotwise"] - simulated["round-robin"]
+    assert shares["slotwise"] - shares["round-robin"] > difference / 2
