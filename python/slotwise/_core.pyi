@@ -75,6 +75,7 @@ __all__ = [
     "default_options",
     "forwarded_headers",
     "outcome_of_status",
+    "prices_for_service_level",
     "read_headers",
     "read_kv_batch",
     "read_kv_frames",
@@ -94,6 +95,9 @@ def default_config() -> str:
 
 def default_options() -> str:
     """The defaults of options that are off in the default configuration, as JSON."""
+
+def prices_for_service_level(*, ttft: float, tpot: float) -> str:
+    """The prices that follow from a service level in seconds, as JSON."""
 
 @final
 class Dispatch:

@@ -1,24 +1,31 @@
-"""Service levels bind requests that may be shed."""
+"""The prices of service levels: the core's table, which every language computes alike."""
 
-from __future__ import annotations
+import json
+import math
+from dataclasses import asdict
+from typing import Any
 
-import slotwise
+import pytest
+from conftest import CORE_TESTS
+from slotwise import CostPrices, Scheduler
+
+ROWS: list[dict[str, Any]] = json.loads(
+    (CORE_TESTS / "vectors/prices/service_levels.json").read_text()
+)
 
 
-def test_a_sheddable_request_needs_its_service_level() -> None:
-    scheduler = slotwise.Scheduler()
-    scheduler.add_endpoint("a", now=0.0)
-    dispatch = scheduler.pick([1] * 20_000, model="m", slo_ttft=0.001, now=0.0)
-    assert isinstance(dispatch, slotwise.Dispatch)
-    assert 0.1 < dispatch.predicted_ttft < 5.0
-    assert 0.001 < dispatch.predicted_tpot < 0.1
-    late = scheduler.pick([2] * 20_000, model="m", priority=-1, slo_ttft=0.001, now=0.0)
-    assert isinstance(late, slotwise.Rejected)
-    assert late.reason == "deadline_unreachable"
-    slow = scheduler.pick([2] * 20, model="m", priority=-1, slo_tpot=0.0001, now=0.0)
-    assert isinstance(slow, slotwise.Rejected)
-    assert slow.reason == "shed"
-    explanation = scheduler.explain([2] * 20, model="m", slo_ttft=30.0, slo_tpot=0.0001, now=0.0)
-    candidate = explanation.candidates[0]
-    assert candidate.ttft_headroom is not None and candidate.ttft_headroom > 20.0
-    assert candidate.tpot_headroom is not None and candidate.tpot_headroom < 0.0
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['ttft']} s, {row['tpot']} s")
+def test_each_service_level_has_the_prices_of_the_table(row: dict[str, Any]) -> None:
+    prices = CostPrices.for_service_level(ttft=row["ttft"], tpot=row["tpot"])
+    assert asdict(prices) == row["prices"]
+    assert Scheduler({"prices": asdict(prices)}).config.prices == prices
+
+
+def test_the_usual_service_level_has_the_defaults() -> None:
+    assert CostPrices.for_service_level(ttft=2, tpot=0.1) == CostPrices()
+
+
+@pytest.mark.parametrize("seconds", [-1.0, math.nan, math.inf])
+def test_a_service_level_is_a_time(seconds: float) -> None:
+    with pytest.raises(ValueError, match="ttft must be seconds"):
+        CostPrices.for_service_level(ttft=seconds, tpot=0.1)

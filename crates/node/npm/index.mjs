@@ -17,4 +17,5 @@ export {
   UnknownEndpointError,
   UnknownRequestError,
   WireError,
+  pricesForServiceLevel,
 } from './dist/index.js';

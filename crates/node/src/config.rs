@@ -4,7 +4,7 @@ use napi::bindgen_prelude::{BigInt, Either};
 use napi_derive::napi;
 
 use crate::disaggregation::DisaggregationConfig;
-use crate::error::Unfit;
+use crate::error::{self, Unfit};
 use crate::flow::FlowConfig;
 use crate::number::{MAX_SAFE, bits, duration, exact, finite, millis, positive, size};
 
@@ -180,6 +180,24 @@ pub struct CostPrices {
     pub adapter: Option<f64>,
 }
 
+/// A service level, from which prices follow.
+#[napi(object)]
+#[derive(Debug)]
+pub struct ServiceLevel {
+    /// Milliseconds to the first token.
+    pub ttft_ms: f64,
+    /// Milliseconds per output token after it.
+    pub tpot_ms: f64,
+}
+
+/// The prices that follow from a service level. `ttftMs: 2000, tpotMs: 100` gives the defaults.
+#[napi]
+pub fn prices_for_service_level(level: ServiceLevel) -> error::Result<CostPrices> {
+    let ttft = duration("ttftMs", level.ttft_ms)?;
+    let tpot = duration("tpotMs", level.tpot_ms)?;
+    Ok(slotwise::CostPrices::for_service_level(ttft, tpot).into())
+}
+
 /// Value of a cached block outside the accelerator's memory: the share of its prefill that is
 /// saved. 1 if loading is free, 0 if loading costs as much as computing.
 #[napi(object)]
@@ -317,9 +335,25 @@ impl From<slotwise::PrefillCost> for PrefillCost {
     }
 }
 
+impl From<slotwise::CostPrices> for CostPrices {
+    fn from(prices: slotwise::CostPrices) -> Self {
+        Self {
+            queue: Some(prices.queue),
+            kv_admission_wait: Some(prices.kv_admission_wait),
+            prefill: Some(prices.prefill),
+            cache_eviction: Some(prices.cache_eviction),
+            cache_eviction_onset: Some(prices.cache_eviction_onset),
+            kv: Some(prices.kv.get()),
+            decode: Some(prices.decode),
+            decode_cap: Some(prices.decode_cap.get()),
+            adapter: Some(prices.adapter),
+        }
+    }
+}
+
 impl From<&slotwise::Config> for Config {
     fn from(config: &slotwise::Config) -> Self {
-        let (index, prices) = (&config.index, &config.prices);
+        let index = &config.index;
         let seed = match config.seed as f64 {
             small if small <= MAX_SAFE => Either::A(small),
             _ => Either::B(config.seed.into()),
@@ -348,17 +382,7 @@ impl From<&slotwise::Config> for Config {
             report_lifetime_ms: Some(millis(config.report_lifetime)),
             backoff_ms: Some(millis(config.backoff)),
             backoff_limit_ms: Some(millis(config.backoff_limit)),
-            prices: Some(CostPrices {
-                queue: Some(prices.queue),
-                kv_admission_wait: Some(prices.kv_admission_wait),
-                prefill: Some(prices.prefill),
-                cache_eviction: Some(prices.cache_eviction),
-                cache_eviction_onset: Some(prices.cache_eviction_onset),
-                kv: Some(prices.kv.get()),
-                decode: Some(prices.decode),
-                decode_cap: Some(prices.decode_cap.get()),
-                adapter: Some(prices.adapter),
-            }),
+            prices: Some(config.prices.into()),
             tiers: Some(TierFactors { cpu: Some(config.tiers.cpu), disk: Some(config.tiers.disk) }),
             profile: config.profile.as_ref().and_then(|it| serde_json::to_value(it).ok()),
             profiles: config.profiles.as_ref().and_then(|it| serde_json::to_value(it).ok()),

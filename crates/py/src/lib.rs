@@ -96,6 +96,14 @@ mod _core {
         serde_bridge::to_json(&slotwise::Config::default())
     }
 
+    /// The prices that follow from a service level in seconds, as JSON.
+    #[pyfunction]
+    #[pyo3(signature = (*, ttft, tpot))]
+    fn prices_for_service_level(ttft: f64, tpot: f64) -> PyResult<String> {
+        let (ttft, tpot) = (request::duration("ttft", ttft)?, request::duration("tpot", tpot)?);
+        serde_bridge::to_json(&slotwise::CostPrices::for_service_level(ttft, tpot))
+    }
+
     /// The defaults of options that are off in the default configuration, as JSON.
     #[pyfunction]
     fn default_options() -> PyResult<String> {

@@ -14,6 +14,7 @@ use crate::measure::{measured, percentile, share, sorted};
 use crate::policy::PolicyKind;
 use crate::pools::Pools;
 use crate::replica::{Class, EngineConfig};
+use crate::service_level::ServiceLevel;
 use crate::trace::{Arrivals, Trace};
 
 pub use crate::trace::single_requests;
@@ -131,6 +132,7 @@ pub(crate) fn setup(class: Class, replicas: usize, speed: f64, seed: u64) -> Set
         engine: EngineConfig::new(class),
         mix: None,
         deadline: Duration::MAX,
+        level: ServiceLevel::default(),
         slow: None,
         scrape: Duration::from_millis(50),
         delay: Duration::from_millis(5),

@@ -13,6 +13,7 @@ use crate::policy::{
 };
 use crate::pools::{Network, Pools};
 use crate::replica::{ClassMix, Engine, EngineConfig, Job, KvChange};
+use crate::service_level::ServiceLevel;
 use crate::trace::{Session, Trace, Turn, adapter_name};
 
 /// A fleet, and the delays of its metrics and events.
@@ -40,6 +41,8 @@ pub struct Setup {
     pub deadline: Duration,
     /// The gateways, where a policy can have several; `None` is one without messages.
     pub gateways: Option<Gateways>,
+    /// What requests should keep: for the scheduler's prices, and for the share of good requests.
+    pub level: ServiceLevel,
     /// The seed of arrivals, of clients, and of the policies' random choices.
     pub seed: u64,
 }
@@ -58,6 +61,8 @@ pub struct Record {
     pub adapter_loads: u64,
     /// What the policy still had booked after the last request, if it keeps account.
     pub booked: Option<Booked>,
+    /// The service level by which requests are good.
+    pub level: ServiceLevel,
     /// Changes of the policy's configuration.
     pub reloads: Vec<Reloaded>,
     /// The messages between gateways.
@@ -113,6 +118,7 @@ pub(crate) fn fleet_of(trace: &Trace, setup: &Setup) -> Fleet {
         class: setup.engine.class,
         mix: setup.mix(),
         deadline: setup.deadline,
+        level: setup.level,
         block_tokens: trace.block_tokens,
         chunk: setup.engine.max_batched_tokens,
         adapter_slots: setup.engine.adapter_slots,
@@ -225,7 +231,7 @@ impl<'a> Simulation<'a> {
             refused: vec![false; trace.sessions.len()],
             begun: vec![Instant::ORIGIN; trace.sessions.len()],
             turns: Vec::new(),
-            record: Record::default(),
+            record: Record { level: setup.level, ..Record::default() },
             open: 0,
             in_flight: 0,
             waiting: 0,

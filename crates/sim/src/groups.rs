@@ -10,6 +10,7 @@ use crate::clients::{Client, Clients};
 use crate::fleet::{Outcome, Record};
 use crate::measure::{measured, median, percentile, share, sorted};
 use crate::policy::Refusal;
+use crate::service_level::ServiceLevel;
 
 /// One run, group by group.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -48,8 +49,9 @@ impl Groups {
     /// The figures of a run, without its warm-up.
     pub fn of(record: &Record, clients: &Clients) -> Self {
         let requests = measured(record);
-        let group =
-            |(name, has): Membership| Group::of(name, requests.iter().filter(|r| has(r.client)));
+        let group = |(name, has): Membership| {
+            Group::of(name, record.level, requests.iter().filter(|r| has(r.client)))
+        };
         let sent = requests.iter().filter(|r| r.refused != Some(Refusal::Abandoned));
         let last = sent.map(|r| r.arrived).max().unwrap_or(Instant::ORIGIN);
         let mut served = BTreeMap::new();
@@ -114,19 +116,24 @@ pub(crate) const HEADING: [&str; 8] =
     ["group", "requests", "TTFT p50", "p99", "refused", "good", "jain", "work"];
 
 impl Group {
-    fn of<'a>(group: &'static str, requests: impl Iterator<Item = &'a Outcome>) -> Self {
+    fn of<'a>(
+        group: &'static str,
+        level: ServiceLevel,
+        requests: impl Iterator<Item = &'a Outcome>,
+    ) -> Self {
         let requests: Vec<&Outcome> = requests.collect();
         let ttft = sorted(requests.iter().filter_map(|request| request.ttft()));
         let count =
             |is: fn(&Outcome) -> bool| requests.iter().filter(|request| is(request)).count() as f64;
         let all = requests.len() as f64;
+        let good = requests.iter().filter(|request| level.holds(request)).count();
         Self {
             group,
             requests: requests.len() as u64,
             ttft_p50_s: percentile(&ttft, 0.50),
             ttft_p99_s: percentile(&ttft, 0.99),
             refused: share(count(|request| request.replica.is_none()), all),
-            goodput: share(count(Outcome::is_good), all),
+            goodput: share(good as f64, all),
         }
     }
 }

@@ -28,6 +28,7 @@ pub mod prices;
 pub mod regions;
 pub mod replica;
 pub mod report;
+pub mod service_level;
 pub mod sweep;
 pub mod trace;
 pub mod what_if;

@@ -22,6 +22,7 @@ use slotwise_sim::policy::{
 use slotwise_sim::pools::Pools;
 use slotwise_sim::replica::{AdapterRanks, CLASSES, Class, ClassMix, EngineConfig};
 use slotwise_sim::report;
+use slotwise_sim::service_level::ServiceLevel;
 use slotwise_sim::sweep::{Bounds, sweep};
 use slotwise_sim::trace::{Arrivals, Format, Half, Mix, Trace};
 
@@ -163,6 +164,10 @@ struct Compare {
     /// A factor on the trace's clock; for session traces, sessions started per second.
     #[arg(long, value_name = "X", default_value_t = 1.0)]
     speed: f64,
+    /// The service level, such as ttft=5s,tpot=50ms: for the prices of slotwise, and for the share
+    /// of good requests; ttft=2s,tpot=100ms unless given.
+    #[arg(long, value_name = "LEVEL")]
+    slo: Option<ServiceLevel>,
     #[command(flatten)]
     senders: Senders,
     /// A file of a configuration, whose scheduler is compared under the name `config`. Its
@@ -280,7 +285,11 @@ fn run_calibrate(args: &CalibrateArgs) -> Result<()> {
 fn run_compare(args: &Compare) -> Result<()> {
     args.workload.check()?;
     args.senders.check(&args.workload.policies())?;
-    let setup = Setup { clients: args.senders.clients()?, ..args.workload.setup(args.speed)? };
+    let setup = Setup {
+        clients: args.senders.clients()?,
+        level: args.slo.unwrap_or_default(),
+        ..args.workload.setup(args.speed)?
+    };
     let trace = args.workload.load()?;
     let (policies, seeds) = (args.workload.policies(), args.workload.seeds);
     let comparison = match &args.config {
@@ -454,6 +463,7 @@ impl Workload {
             engine,
             mix: Some(self.class),
             deadline: Duration::MAX,
+            level: ServiceLevel::default(),
             slow: self.slow,
             scrape: Duration::from_millis(self.scrape_ms.unwrap_or(50)),
             delay: Duration::from_millis(self.delay_ms.unwrap_or(5)),

@@ -5,7 +5,8 @@ use slotwise::Instant;
 
 use crate::fleet::{Outcome, Record};
 
-/// A request is good if its first token comes within this time.
+/// Unless another service level is given, a request is good if its first token comes within this
+/// time.
 pub const TTFT_SLO_S: f64 = 2.0;
 /// And the mean time of the tokens after it is at most this.
 pub const TPOT_SLO_S: f64 = 0.1;
@@ -31,8 +32,8 @@ pub struct Summary {
     pub tpot_p90_s: f64,
     /// Time to the last token, median.
     pub e2e_p50_s: f64,
-    /// Share of the requests whose first token came within 2 s, and whose other tokens took 100 ms
-    /// at most on average.
+    /// Share of the requests that kept the service level. By default, the first token came within
+    /// 2 s, and the others took 100 ms at most on average.
     pub goodput: f64,
     /// Share of prompt tokens that were found in the cache.
     pub hit_ratio: f64,
@@ -85,7 +86,7 @@ impl Summary {
         let ttft = sorted(completed.iter().filter_map(|r| r.ttft()));
         let tpot = sorted(completed.iter().filter_map(|r| r.tpot()));
         let e2e = sorted(completed.iter().filter_map(|r| r.e2e()));
-        let good = completed.iter().filter(|r| r.is_good()).count();
+        let good = completed.iter().filter(|r| record.level.holds(r)).count();
         let (cached, input) = completed
             .iter()
             .fold((0u64, 0u64), |(c, i), r| (c + u64::from(r.cached), i + u64::from(r.input)));
@@ -148,12 +149,6 @@ impl Outcome {
     /// Seconds to the last token.
     pub fn e2e(&self) -> Option<f64> {
         Some(self.finished?.saturating_since(self.arrived).as_secs_f64())
-    }
-
-    /// Whether it kept the service level.
-    pub fn is_good(&self) -> bool {
-        self.ttft().is_some_and(|ttft| ttft <= TTFT_SLO_S)
-            && self.tpot().is_none_or(|tpot| tpot <= TPOT_SLO_S)
     }
 }
 

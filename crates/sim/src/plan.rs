@@ -1,7 +1,6 @@
 //! How many replicas of which class keep a service level, and what they cost.
 
 use std::fmt::Write as _;
-use std::str::FromStr;
 
 use rayon::prelude::*;
 use serde::Serialize;
@@ -13,16 +12,8 @@ use crate::measure::{Summary, measured, percentile, sorted};
 use crate::policy::PolicyKind;
 use crate::prices::Prices;
 use crate::replica::Class;
+use crate::service_level::ServiceLevel;
 use crate::trace::Trace;
-
-/// The service level: 95 % of the requests keep each time.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ServiceLevel {
-    /// Seconds to the first token.
-    pub ttft: f64,
-    /// Seconds per token after it.
-    pub tpot: f64,
-}
 
 /// The answer for one class.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -44,7 +35,7 @@ pub struct Row {
 /// The search.
 #[derive(Clone, Copy, Debug)]
 pub struct Search {
-    /// The service level.
+    /// The service level: 95 % of the requests keep each time.
     pub level: ServiceLevel,
     /// Requests a second.
     pub rate: f64,
@@ -116,41 +107,6 @@ fn least(most: usize, holds: impl Fn(usize) -> bool) -> Option<usize> {
     Some(high)
 }
 
-impl FromStr for ServiceLevel {
-    type Err = String;
-
-    /// Reads `ttft=2s,tpot=100ms`; both are needed.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (mut ttft, mut tpot) = (None, None);
-        for part in text.split(',') {
-            let (name, length) =
-                part.split_once('=').ok_or_else(|| format!("{part:?} is not like ttft=2s"))?;
-            let known = match name.trim() {
-                "ttft" => &mut ttft,
-                "tpot" => &mut tpot,
-                other => return Err(format!("{other:?} is neither ttft nor tpot")),
-            };
-            *known = Some(seconds(length.trim())?);
-        }
-        match (ttft, tpot) {
-            (Some(ttft), Some(tpot)) => Ok(Self { ttft, tpot }),
-            _ => Err(format!("{text:?} needs both times, like ttft=2s,tpot=100ms")),
-        }
-    }
-}
-
-/// A length of time with its unit, `s` or `ms`.
-fn seconds(text: &str) -> Result<f64, String> {
-    let (number, factor) = match (text.strip_suffix("ms"), text.strip_suffix('s')) {
-        (Some(number), _) => (number, 1e-3),
-        (None, Some(number)) => (number, 1.0),
-        (None, None) => return Err(format!("{text:?} has no unit: s or ms")),
-    };
-    let number: Option<f64> = number.parse().ok();
-    let length = number.map(|number| number * factor).filter(|it| *it > 0.0 && *it <= 3_600.0);
-    length.ok_or_else(|| format!("{text:?} is no time up to an hour"))
-}
-
 /// A table for the terminal, the cheapest class first. Without prices it has no cost.
 pub fn table(rows: &[Row], prices: Option<&Prices>) -> String {
     let mut table =
@@ -202,15 +158,6 @@ mod tests {
                 assert_eq!(least(most, |count| count >= wanted), Some(wanted));
             }
             assert_eq!(least(most, |_| false), None);
-        }
-    }
-
-    #[test]
-    fn a_level_needs_both_times_with_units() {
-        let level: ServiceLevel = "ttft=2s,tpot=100ms".parse().expect("valid");
-        assert!((level.ttft - 2.0).abs() < 1e-12 && (level.tpot - 0.1).abs() < 1e-12);
-        for wrong in ["ttft=2s", "ttft=2,tpot=1s", "itl=2s,tpot=1s", "ttft=-1s,tpot=1s", ""] {
-            assert!(wrong.parse::<ServiceLevel>().is_err(), "{wrong}");
         }
     }
 }

@@ -6,9 +6,10 @@ use anyhow::Result;
 use plotters::prelude::*;
 
 use crate::curve::{Curve, Point};
-use crate::plan::{Row, ServiceLevel, sorted_rows};
+use crate::plan::{Row, sorted_rows};
 use crate::prices::Prices;
 use crate::report::{HEAD, color, draw, escape};
+use crate::service_level::ServiceLevel;
 
 /// A drawing of the curves.
 struct Drawing {

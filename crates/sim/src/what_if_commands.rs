@@ -7,9 +7,10 @@ use clap::Args;
 use slotwise_sim::curve::{curves, single_requests, table};
 use slotwise_sim::fit::fit;
 use slotwise_sim::measurement;
-use slotwise_sim::plan::{self, Search, ServiceLevel, plan};
+use slotwise_sim::plan::{self, Search, plan};
 use slotwise_sim::prices::Prices;
 use slotwise_sim::replica::{CLASSES, Class};
+use slotwise_sim::service_level::ServiceLevel;
 use slotwise_sim::trace::{Format, Trace};
 use slotwise_sim::what_if::{curve_page, plan_page};
 

@@ -11,6 +11,10 @@
 //! A new profile is a file here that implements [`Profile`]; the search in `placement` is generic
 //! over it, so no call on the way to a decision is dynamic.
 
+#[cfg(doctest)]
+#[doc = include_str!("../../../../docs/src/cost.md")]
+mod book {}
+
 mod cost_inputs;
 mod cost_terms;
 mod custom_cost;

@@ -1,16 +1,22 @@
 //! The prices of the default profile.
 
+use core::time::Duration;
+
 use crate::time::Seconds;
 
 /// The prices of the default profile.
 ///
 /// The defaults were chosen on halves of recorded traces and confirmed on the other halves; `docs/`
-/// has the ablations.
+/// has the ablations. They are the prices of 2 s to the first token and 0.1 s per output token.
+/// [`for_service_level`](Self::for_service_level) returns those of another service level.
+///
+/// A configuration file may give the service level, and any price that shall not follow from it:
+/// `prices: {service_level: {ttft: 5, tpot: 0.05}, prefill: 3}`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
-    serde(default, deny_unknown_fields)
+    serde(from = "PriceFile")
 )]
 #[non_exhaustive]
 pub struct CostPrices {
@@ -58,7 +64,51 @@ impl Default for CostPrices {
     }
 }
 
+/// The least time that a service level can have.
+const SHORTEST: Duration = Duration::from_micros(1);
+
 impl CostPrices {
+    /// Times of the service level for which the defaults were chosen.
+    const TTFT: Duration = Duration::from_secs(2);
+    const TPOT: Duration = Duration::from_millis(100);
+
+    /// The prices that follow from a service level: `ttft` to the first token, and `tpot` per
+    /// output token after it. A shorter time counts as a microsecond. 2 s and 100 ms give the
+    /// defaults, bit for bit. Computes in **O(1)**.
+    ///
+    /// The unit of all prices is a second of TTFT. A second uses `1 / ttft` of one time of the
+    /// level, and a second per token `1 / tpot` of the other, so time per token is worth
+    /// `ttft / tpot` times as much. `kv` and `decode`, which price time per token, are in
+    /// proportion to that ratio. `decode_cap` is `ttft`. All other prices are of TTFT alone.
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use slotwise::CostPrices;
+    ///
+    /// // Voice: the first token soon, and then no faster than speech.
+    /// let voice = CostPrices::for_service_level(
+    ///     Duration::from_millis(500),
+    ///     Duration::from_millis(200),
+    /// );
+    /// let usual = CostPrices::default();
+    /// assert!((voice.decode - usual.decode / 8.0).abs() < 1e-12);
+    /// assert!((voice.decode_cap.get() - 0.5).abs() < 1e-12);
+    /// assert!((voice.prefill - usual.prefill).abs() < 1e-12);
+    /// ```
+    pub fn for_service_level(ttft: Duration, tpot: Duration) -> Self {
+        let times = |length: Duration, usual: Duration| {
+            length.max(SHORTEST).as_secs_f64() / usual.as_secs_f64()
+        };
+        let ratio = times(ttft, Self::TTFT) / times(tpot, Self::TPOT);
+        let usual = Self::default();
+        Self {
+            kv: usual.kv * ratio,
+            decode: usual.decode * ratio,
+            decode_cap: usual.decode_cap * times(ttft, Self::TTFT),
+            ..usual
+        }
+    }
+
     /// The name of the first invalid price, if any.
     pub(crate) fn invalid(&self) -> Option<&'static str> {
         let prices = [
@@ -77,9 +127,77 @@ impl CostPrices {
     }
 }
 
+/// The prices of a configuration file; those that are missing follow from the service level.
+#[cfg(feature = "serde")]
+#[derive(Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct PriceFile {
+    service_level: ServiceLevel,
+    queue: Option<f64>,
+    kv_admission_wait: Option<f64>,
+    prefill: Option<f64>,
+    cache_eviction: Option<f64>,
+    cache_eviction_onset: Option<f64>,
+    kv: Option<Seconds>,
+    decode: Option<f64>,
+    decode_cap: Option<Seconds>,
+    adapter: Option<f64>,
+}
+
+/// The service level of a file, in seconds.
+#[cfg(feature = "serde")]
+#[derive(serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ServiceLevel {
+    #[serde(with = "crate::time::as_seconds")]
+    ttft: Duration,
+    #[serde(with = "crate::time::as_seconds")]
+    tpot: Duration,
+}
+
+#[cfg(feature = "serde")]
+impl Default for ServiceLevel {
+    fn default() -> Self {
+        Self { ttft: CostPrices::TTFT, tpot: CostPrices::TPOT }
+    }
+}
+
+#[cfg(feature = "serde")]
+impl From<PriceFile> for CostPrices {
+    fn from(file: PriceFile) -> Self {
+        let ServiceLevel { ttft, tpot } = file.service_level;
+        let level = Self::for_service_level(ttft, tpot);
+        Self {
+            queue: file.queue.unwrap_or(level.queue),
+            kv_admission_wait: file.kv_admission_wait.unwrap_or(level.kv_admission_wait),
+            prefill: file.prefill.unwrap_or(level.prefill),
+            cache_eviction: file.cache_eviction.unwrap_or(level.cache_eviction),
+            cache_eviction_onset: file.cache_eviction_onset.unwrap_or(level.cache_eviction_onset),
+            kv: file.kv.unwrap_or(level.kv),
+            decode: file.decode.unwrap_or(level.decode),
+            decode_cap: file.decode_cap.unwrap_or(level.decode_cap),
+            adapter: file.adapter.unwrap_or(level.adapter),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_usual_service_level_has_the_default_prices() {
+        let usual = CostPrices::for_service_level(CostPrices::TTFT, CostPrices::TPOT);
+        assert_eq!(usual, CostPrices::default());
+    }
+
+    #[test]
+    fn every_service_level_has_valid_prices() {
+        let times = [Duration::ZERO, SHORTEST, CostPrices::TTFT, Duration::MAX];
+        for (ttft, tpot) in times.into_iter().flat_map(|ttft| times.map(|tpot| (ttft, tpot))) {
+            assert_eq!(CostPrices::for_service_level(ttft, tpot).invalid(), None);
+        }
+    }
 
     #[test]
     fn bad_prices_are_named() {

@@ -15,12 +15,15 @@ import type {
   PrefillCost,
   ProducerConfig,
   SaturationPolicy,
+  ServiceLevel,
   TierFactors,
 } from '../native/index.js';
-import { ConfigError } from './errors.js';
+import { pricesForServiceLevel as pricesFor } from '../native/index.js';
+import { ConfigError, guarded } from './errors.js';
 import type { CostFunction } from './cost_function.js';
 import {
   checkFields,
+  number,
   readObject,
   string,
   type FieldsOf,
@@ -45,6 +48,7 @@ export type {
   PrefillCost,
   ProducerConfig,
   SaturationPolicy,
+  ServiceLevel,
   TierFactors,
 } from '../native/index.js';
 
@@ -106,6 +110,11 @@ const PRICES = {
   decodeCap: 'number',
   adapter: 'number',
 } satisfies SchemaOf<CostPrices>;
+
+const SERVICE_LEVEL = {
+  ttftMs: 'number',
+  tpotMs: 'number',
+} satisfies SchemaOf<ServiceLevel>;
 
 const TIERS = {
   cpu: 'number',
@@ -267,4 +276,19 @@ export function readEndpoint(endpoint: Endpoint | string): Endpoint {
 /** Rejects unknown options. */
 export function checkOptions(options: SchedulerOptions): void {
   checkFields('options', OPTIONS, options);
+}
+
+/**
+ * The prices that follow from a service level: `ttftMs` to the first token, and `tpotMs` per output
+ * token after it. 2,000 and 100 give the defaults.
+ *
+ * `kv` and `decode` are in proportion to `ttftMs / tpotMs`, and `decodeCap` is the TTFT in seconds.
+ * A time below a microsecond counts as one. Computes in O(1).
+ *
+ * @throws TypeError if a time is missing, RangeError if it is negative or NaN.
+ */
+export function pricesForServiceLevel(level: ServiceLevel): Required<CostPrices> {
+  const { ttftMs, tpotMs } = readObject<ServiceLevel>('level', SERVICE_LEVEL, level);
+  const times = { ttftMs: number('level.ttftMs', ttftMs), tpotMs: number('level.tpotMs', tpotMs) };
+  return guarded(() => pricesFor(times)) as Required<CostPrices>;
 }

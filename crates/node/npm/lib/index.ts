@@ -77,8 +77,10 @@ export type {
   Role,
   SaturationPolicy,
   SchedulerOptions,
+  ServiceLevel,
   TierFactors,
 } from './config.js';
+export { pricesForServiceLevel } from './config.js';
 export type {
   AcquireOptions,
   Allow,

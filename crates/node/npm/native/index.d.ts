@@ -1204,6 +1204,9 @@ export interface PrefillFacts {
   disaggregated: number
 }
 
+/** The prices that follow from a service level. `ttftMs: 2000, tpotMs: 100` gives the defaults. */
+export declare function pricesForServiceLevel(level: ServiceLevel): CostPrices
+
 /** State between requests that the plugins of a scheduling profile read. */
 export interface ProducerConfig {
   /**
@@ -1505,6 +1508,14 @@ export interface ScorerScore {
   raw: number
   /** The score, clamped to 0 to 1, times the weight. */
   weighted: number
+}
+
+/** A service level, from which prices follow. */
+export interface ServiceLevel {
+  /** Milliseconds to the first token. */
+  ttftMs: number
+  /** Milliseconds per output token after it. */
+  tpotMs: number
 }
 
 /**

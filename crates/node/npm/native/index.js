@@ -856,6 +856,7 @@ module.exports.kvTransferParams = nativeBinding.kvTransferParams
 module.exports.METRICS_CONTENT_TYPE = nativeBinding.METRICS_CONTENT_TYPE
 module.exports.noop = nativeBinding.noop
 module.exports.outcomeOfStatus = nativeBinding.outcomeOfStatus
+module.exports.pricesForServiceLevel = nativeBinding.pricesForServiceLevel
 module.exports.readHeaders = nativeBinding.readHeaders
 module.exports.readKvBatch = nativeBinding.readKvBatch
 module.exports.readKvFrames = nativeBinding.readKvFrames

@@ -1,17 +1,27 @@
-// Service levels bind requests that may be shed.
+// The prices of service levels: the core's table, which every language computes alike.
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { Scheduler } from '../index.mjs';
 
-test('a sheddable request needs its service level', () => {
-  const scheduler = new Scheduler();
-  scheduler.addEndpoint({ name: 'a' }, 0);
-  const prompt = new Uint32Array(20_000);
-  const dispatch = scheduler.pick(prompt, { model: 'm', sloTtftMs: 1, now: 0 });
-  assert.equal(dispatch.kind, 'dispatch');
-  assert.ok(dispatch.predictedTtft > 0.1 && dispatch.predictedTpot > 0.001);
-  const late = scheduler.pick(prompt, { model: 'm', priority: -1, sloTtftMs: 1, now: 0 });
-  assert.equal(late.reason, 'deadline_unreachable');
-  const [candidate] = scheduler.explain(prompt, { model: 'm', sloTpotMs: 0.1, now: 0 }).candidates;
-  assert.ok(candidate.tpotHeadroom < 0);
+import { pricesForServiceLevel, Scheduler } from 'slotwise';
+
+const table = new URL('../../../core/tests/vectors/prices/service_levels.json', import.meta.url);
+const rows = JSON.parse(readFileSync(table, 'utf8'));
+
+const camelCase = (name) => name.replace(/_([a-z])/g, (_, letter) => letter.toUpperCase());
+
+test('each service level has the prices of the table', () => {
+  assert.ok(rows.length > 4);
+  for (const { ttft, tpot, prices } of rows) {
+    const expected = Object.entries(prices).map(([name, price]) => [camelCase(name), price]);
+    const found = pricesForServiceLevel({ ttftMs: ttft * 1e3, tpotMs: tpot * 1e3 });
+    assert.deepEqual(found, Object.fromEntries(expected));
+    assert.deepEqual(new Scheduler({ prices: found }).config.prices, found);
+  }
+});
+
+test('a service level needs both times', () => {
+  assert.throws(() => pricesForServiceLevel({ ttftMs: 1_000 }), TypeError);
+  assert.throws(() => pricesForServiceLevel({ ttftMs: -1, tpotMs: 100 }), RangeError);
+  assert.throws(() => pricesForServiceLevel({ ttftMs: 1_000, tpotMs: 100, itl: 3 }), TypeError);
 });

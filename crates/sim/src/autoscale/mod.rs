@@ -313,7 +313,7 @@ fn one(trace: &Trace, sizing: &Sizing) -> Day {
     let policy = Elastic::new(sizing, trace.block_tokens, Rc::clone(&usage));
     let setup = setup(sizing.class, sizing.engines(), 1.0, 1);
     let record = simulate_with(trace, &setup, Box::new(policy));
-    let good = record.requests.iter().filter(|request| request.is_good()).count();
+    let good = record.requests.iter().filter(|request| record.level.holds(request)).count();
     let ttft = sorted(record.requests.iter().filter_map(|request| request.ttft()));
     let hours = *usage.borrow();
     Day {

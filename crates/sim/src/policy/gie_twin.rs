@@ -13,6 +13,7 @@ use crate::clients::Clients;
 use crate::fleet::{Setup, simulate};
 use crate::pools::Pools;
 use crate::replica::{Class, EngineConfig, Snapshot};
+use crate::service_level::ServiceLevel;
 use crate::trace::{Mix, Trace, adapter_number};
 
 /// Two policies that must decide the same.
@@ -93,6 +94,7 @@ fn run(mix: Mix, kind: &PolicyKind, adapters: Option<u32>, speed: f64) {
         engine,
         mix: None,
         deadline: Duration::MAX,
+        level: ServiceLevel::default(),
         slow: Some((2, 2.0)),
         scrape: Duration::from_millis(50),
         delay: Duration::from_millis(5),

@@ -34,6 +34,7 @@ use ::slotwise::{BlockHash, Config, ConfigError, Instant};
 
 use crate::pools::Pools;
 use crate::replica::{AdapterRanks, Class, ClassMix, KvChange, Snapshot};
+use crate::service_level::ServiceLevel;
 
 pub use self::gateways::Gateways;
 pub use self::registry::{ABLATIONS, DISAGGREGATED, FLOW, POLICIES, PolicyKind};
@@ -275,6 +276,8 @@ pub struct Fleet {
     pub deadline: Duration,
     /// The gateways in front of it; `None` is one without messages.
     pub gateways: Option<Gateways>,
+    /// The service level.
+    pub level: ServiceLevel,
     /// The seed of the policy's random choices.
     pub seed: u64,
 }

@@ -130,6 +130,7 @@ impl<A: Admission> Policy for NewSessions<A> {
 pub(super) mod tests {
     use super::*;
     use crate::replica::Class;
+    use crate::service_level::ServiceLevel;
 
     /// Admits sessions while its flag is set, on the second replica only.
     struct Gate(bool);
@@ -161,6 +162,7 @@ pub(super) mod tests {
             class: Class::default(),
             mix: Class::default().into(),
             deadline: Duration::MAX,
+            level: ServiceLevel::default(),
             block_tokens: 64,
             chunk: 2_048,
             adapter_slots: 1,

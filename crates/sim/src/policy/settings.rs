@@ -7,6 +7,7 @@ use ::slotwise::KvTransferCost;
 use super::{DISAGGREGATED, FLOW, Fleet, POLICIES, PolicyKind};
 use crate::pools::Pools;
 use crate::replica::{AdapterRanks, Class};
+use crate::service_level::ServiceLevel;
 
 /// A setting that only some policies read.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -78,6 +79,7 @@ fn any_fleet() -> Fleet {
         class: Class::default(),
         mix: Class::default().into(),
         deadline: Duration::MAX,
+        level: ServiceLevel::default(),
         block_tokens: 64,
         chunk: 2_048,
         adapter_slots: 1,

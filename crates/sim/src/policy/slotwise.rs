@@ -81,6 +81,7 @@ pub(super) struct Slotwise {
 impl Slotwise {
     pub(super) fn new(variant: Variant, fleet: &Fleet) -> Self {
         let builder = Scheduler::builder().seed(fleet.seed).with(|config| {
+            config.prices = fleet.level.prices();
             let weights = &mut config.prices;
             match variant {
                 Variant::NoQueue => weights.queue = 0.0,

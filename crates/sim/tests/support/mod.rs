@@ -9,6 +9,7 @@ use slotwise_sim::clients::Clients;
 use slotwise_sim::fleet::Setup;
 use slotwise_sim::pools::Pools;
 use slotwise_sim::replica::{Class, EngineConfig};
+use slotwise_sim::service_level::ServiceLevel;
 use slotwise_sim::trace::{Arrivals, Mix, Session, Trace, Turn};
 
 /// A fleet of `replicas` 70B servers.
@@ -19,6 +20,7 @@ pub(crate) fn setup(replicas: usize) -> Setup {
         engine: EngineConfig::new(Class::default()),
         mix: None,
         deadline: Duration::MAX,
+        level: ServiceLevel::default(),
         slow: None,
         scrape: Duration::from_millis(50),
         delay: Duration::from_millis(5),
