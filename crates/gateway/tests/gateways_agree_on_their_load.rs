@@ -31,7 +31,7 @@ fn load(requests: u32) -> PeerLoad {
 }
 
 fn chain(blocks: std::ops::Range<u64>) -> Vec<BlockHash> {
-    blocks.map(|block| BlockHash((block + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect()
+    blocks.map(|block| BlockHash(slotwise::Rng::new(block).next_u64())).collect()
 }
 
 /// All that a gateway sends until `until`.
@@ -285,6 +285,54 @@ fn at_most_one_message_an_interval_is_sent_in_the_long_run() {
         }
     }
     assert!((100..=110).contains(&messages), "{messages} in 20 s, and a burst of 8");
+}
+
+/// The bytes that each of 16 gateways sends and receives in a second, if all together get 5,000
+/// requests. Each request has so many new blocks, and runs on one of 1,000 endpoints.
+fn bytes_per_second(new_blocks: u64) -> (u64, u64) {
+    let (mut a, mut rng) = (gateway("gateway-1"), slotwise::Rng::new(7));
+    let (mut bytes, mut loads) = (0, vec![(0_u32, 0_u32); 1_000]);
+    let mut ends: BTreeMap<u64, Vec<(usize, bool)>> = BTreeMap::new();
+    for (request, now) in (0..).zip((0..30_000_000).step_by(3_200)) {
+        let endpoint = rng.below(1_000) as usize;
+        loads[endpoint].0 += 1;
+        ends.entry(now + 300_000).or_default().push((endpoint, false));
+        ends.entry(now + 10_000_000).or_default().push((endpoint, true));
+        let parent = request % 1_000;
+        let turn = 1 + request / 1_000;
+        let blocks = chain(parent * 1_000_000..parent * 1_000_000 + turn * new_blocks);
+        a.insert_prefix(endpoint as u64, 16, blocks);
+        let mut changed = vec![endpoint];
+        let later = ends.split_off(&(now + 1));
+        for (endpoint, ends) in std::mem::replace(&mut ends, later).into_values().flatten() {
+            let (prefilling, running) = &mut loads[endpoint];
+            let (less, more) = if ends { (running, None) } else { (prefilling, Some(running)) };
+            *less -= 1;
+            more.into_iter().for_each(|running| *running += 1);
+            changed.push(endpoint);
+        }
+        for endpoint in changed {
+            let mut load = PeerLoad::default();
+            (load.prefilling, load.running) = loads[endpoint];
+            load.booked = Duration::from_millis(180) * load.prefilling;
+            load.kv_tokens = u64::from(load.requests()) * 2_400;
+            a.set_load(endpoint as u64, load);
+        }
+        while let Some(message) = a.export_delta(Instant::from_micros(now)) {
+            // The first ten seconds fill the fleet.
+            bytes += if now < 15_000_000 { 0 } else { message.len() as u64 };
+        }
+    }
+    (bytes / 15 * 16, a.stats().left_out)
+}
+
+#[test]
+fn sixteen_gateways_with_5000_requests_a_second_need_less_than_a_megabyte_a_second_each() {
+    // 500 new tokens, in blocks of 64 and of 16.
+    let ((large, none), (small, some)) = (bytes_per_second(8), bytes_per_second(31));
+    println!("{large} and {small} B/s; {none} and {some} of 9,375 prompts left out");
+    assert!(large < 1_000_000 && small < 1_000_000, "{large} {small}");
+    assert_eq!(none, 0);
 }
 
 #[test]

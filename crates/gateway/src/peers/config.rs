@@ -75,8 +75,9 @@ pub struct PeerLimits {
     pub backoff: Duration,
     /// Prompt blocks of one peer in a second, on average over eight seconds.
     pub blocks_per_second: u32,
-    /// Prompt blocks in a message that is sent; the oldest prompts beyond are left out.
-    pub blocks: usize,
+    /// Prompt blocks that are sent in a second, on average over eight seconds; prompts beyond are
+    /// left out. A block takes 8 bytes.
+    pub sent_blocks_per_second: u32,
     /// Prompts that are remembered, so that only their new blocks are sent; in blocks.
     pub known_blocks: usize,
     /// Counters of one peer that are remembered.
@@ -135,7 +136,7 @@ impl Default for PeersConfig {
 impl Default for PeerLimits {
     fn default() -> Self {
         Self {
-            message_bytes: 1 << 20,
+            message_bytes: 1 << 22,
             peers: 256,
             endpoints: 65_536,
             requests: 4_096,
@@ -143,7 +144,7 @@ impl Default for PeerLimits {
             booked: Duration::from_secs(120),
             backoff: Duration::from_secs(30),
             blocks_per_second: 65_536,
-            blocks: 1_024,
+            sent_blocks_per_second: 4_096,
             known_blocks: 1 << 20,
             counters: 4_096,
             repair_bytes: 1 << 18,

@@ -84,8 +84,8 @@ impl KnownPrompts {
     }
 }
 
-/// The expected length of a prompt, which sets the number of places.
-const BLOCKS_OF_A_PROMPT: usize = 64;
+/// Blocks of a short prompt, which set the number of places. A place takes 32 bytes.
+const BLOCKS_OF_A_PROMPT: usize = 16;
 
 #[cfg(test)]
 mod tests {

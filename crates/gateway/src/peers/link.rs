@@ -58,7 +58,9 @@ impl PeerLink {
         scheduler: &mut Scheduler,
     ) -> Result<Self, InvalidField> {
         let peers = Peers::new(config, incarnation)?.hash_domain(scheduler.hash_domain());
-        scheduler.share_changes(peers.config().limits.blocks.saturating_mul(8));
+        // What may be sent in eight seconds.
+        let blocks = peers.config().limits.sent_blocks_per_second as usize;
+        scheduler.share_changes(blocks.saturating_mul(8));
         Ok(Self { peers, ids: BTreeMap::new(), membership: None })
     }
 

@@ -201,8 +201,9 @@ impl Peers {
         let parent = known.checked_sub(1).map(|last| blocks[last]);
         let new = blocks[known..].to_vec();
         let prefix = Prefix { key, block_tokens, parent, blocks: new };
-        self.outbox.insert(prefix, self.config.limits.blocks);
-        self.known.learn(key, parent.filter(|_| known < blocks.len()), blocks);
+        if self.outbox.insert(prefix, self.config.limits.sent_blocks_per_second) {
+            self.known.learn(key, parent.filter(|_| known < blocks.len()), blocks);
+        }
     }
 
     /// Adds to the counter of a key in a window, such as the tokens of an API key in a minute. Of

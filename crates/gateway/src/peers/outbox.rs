@@ -18,9 +18,10 @@ pub(super) struct Outbox {
     sent: BTreeMap<u64, PeerLoad>,
     /// Loads that have changed since.
     changed: BTreeMap<u64, PeerLoad>,
-    prefixes: VecDeque<Prefix>,
-    /// Blocks of `prefixes`.
-    blocks: usize,
+    prefixes: Vec<Prefix>,
+    /// Blocks of the last seconds, in millionths, and until when they have been forgotten.
+    spent: u64,
+    forgotten_at: Instant,
     counters: BTreeMap<(u64, u64), u64>,
     changed_counters: BTreeSet<(u64, u64)>,
     /// Messages that can be sent again, from the oldest on.
@@ -37,7 +38,7 @@ pub(super) struct Outbox {
     /// Paces messages: each adds an interval to it, and it may be a burst ahead of the clock.
     paced_until: Instant,
     sent_at: Option<Instant>,
-    /// Prompts that were left out, since a message was full.
+    /// Prompts that were left out.
     pub(super) left_out: u64,
 }
 
@@ -64,20 +65,28 @@ impl Outbox {
         self.changed.insert(key, load);
     }
 
-    /// Reports a prompt with the next message.
-    pub(super) fn insert(&mut self, prefix: Prefix, limit: usize) {
-        if prefix.blocks.len() > limit {
+    /// Reports a prompt with the next message, unless too many blocks were reported lately: at most
+    /// so many in a second. Returns whether it will be sent.
+    pub(super) fn insert(&mut self, prefix: Prefix, blocks_per_second: u32) -> bool {
+        let most = u64::from(blocks_per_second) * BURST_SECONDS * MILLION;
+        // A prompt without new blocks takes the bytes of three.
+        let spent = self.spent + (prefix.blocks.len() as u64 + 3) * MILLION;
+        if spent > most {
             self.left_out += 1;
-            return;
+            return false;
         }
-        self.blocks += prefix.blocks.len();
-        self.prefixes.push_back(prefix);
+        self.spent = spent;
+        self.prefixes.push(prefix);
         self.is_urgent = true;
-        while self.blocks > limit || self.prefixes.len() > limit {
-            let oldest = self.prefixes.pop_front();
-            self.blocks -= oldest.map_or(self.blocks, |oldest| oldest.blocks.len());
-            self.left_out += 1;
-        }
+        true
+    }
+
+    /// Forgets blocks that were reported long enough ago.
+    fn forget(&mut self, now: Instant, blocks_per_second: u32) {
+        let elapsed = now.saturating_since(self.forgotten_at).as_micros();
+        let elapsed = u64::try_from(elapsed).unwrap_or(u64::MAX).min(BURST_SECONDS * MILLION);
+        self.spent = self.spent.saturating_sub(elapsed * u64::from(blocks_per_second));
+        self.forgotten_at = now;
     }
 
     /// Adds to a counter.
@@ -143,6 +152,7 @@ impl Outbox {
 
     /// Moves what is to be sent into a message.
     pub(super) fn fill(&mut self, now: Instant, config: &PeersConfig, message: &mut Message) {
+        self.forget(now, config.limits.sent_blocks_per_second);
         let whole = self.wants_whole(Some((now, config.heartbeat)));
         if self.has_contents() || whole {
             self.sequence += 1;
@@ -165,8 +175,8 @@ impl Outbox {
                 let amount = |at| self.counters.get(&at).map(|amount| counter(at, *amount));
                 message.counters = counters.into_iter().filter_map(amount).collect();
             }
-            message.prefixes = core::mem::take(&mut self.prefixes).into();
-            (self.blocks, self.is_urgent) = (0, false);
+            message.prefixes = core::mem::take(&mut self.prefixes);
+            self.is_urgent = false;
             self.paced_until = self.paced_until.max(now) + config.interval;
         }
         self.number += 1;
@@ -222,3 +232,6 @@ fn before(at: Instant, length: Duration) -> Instant {
 const SMALL: u64 = 8;
 /// A peer asks for the messages of its window.
 const MOST_KEPT: usize = 64;
+const MILLION: u64 = 1_000_000;
+/// Seconds of blocks that may be sent at once.
+const BURST_SECONDS: u64 = 8;
