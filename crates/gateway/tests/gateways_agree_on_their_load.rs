@@ -287,6 +287,20 @@ fn at_most_one_message_an_interval_is_sent_in_the_long_run() {
     assert!((100..=110).contains(&messages), "{messages} in 20 s, and a burst of 8");
 }
 
+#[test]
+fn a_dispatch_that_ends_before_it_is_sent_sends_nothing() {
+    let mut a = gateway("a");
+    for now in 0..20 {
+        a.set_load(now, load(1));
+        a.export_delta(at(now));
+    }
+    assert!(a.next_timeout(at(20)) > at(20), "the burst is spent");
+    a.set_load(50, load(2));
+    a.set_load(50, load(0));
+    let messages = sent(&mut a, 20, 1_000).len();
+    assert!(messages <= 2, "{messages}: the last loads, and a beacon at most");
+}
+
 /// The bytes that each of 16 gateways sends and receives in a second, if all together get 5,000
 /// requests. Each request has so many new blocks, and runs on one of 1,000 endpoints.
 fn bytes_per_second(new_blocks: u64) -> (u64, u64) {

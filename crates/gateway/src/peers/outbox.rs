@@ -126,7 +126,7 @@ impl Outbox {
             let paced = self.whole_at.map_or(sent_at, |at| at + config.heartbeat);
             due = due.min(paced.max(sent_at + config.interval));
         }
-        if self.is_urgent {
+        if self.is_urgent && self.has_contents() {
             let burst = config.interval.saturating_mul(config.burst);
             due = due.min(before(self.paced_until, burst).max(sent_at));
         }
@@ -176,9 +176,9 @@ impl Outbox {
                 message.counters = counters.into_iter().filter_map(amount).collect();
             }
             message.prefixes = core::mem::take(&mut self.prefixes);
-            self.is_urgent = false;
             self.paced_until = self.paced_until.max(now) + config.interval;
         }
+        self.is_urgent = false;
         self.number += 1;
         (message.number, message.sequence) = (self.number, self.sequence);
         self.sent_at = Some(now);
