@@ -52,6 +52,9 @@ impl PrefixIndex {
         let (names, chain) = (&names[..length], &chain[..length]);
         // The cache misses of few names overlap with those of the parent; of many, with each other.
         self.runs.touch(&names[..if length > AHEAD { 0 } else { length }]);
+        if parent.is_none() {
+            chain.first().into_iter().for_each(|first| self.runs.touch_head(*first));
+        }
         let mut behind = self.behind(slot, parent)?;
         if !self.has_ample_room(length) {
             let before = self.address_behind(slot, parent)?;

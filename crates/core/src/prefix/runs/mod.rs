@@ -150,6 +150,11 @@ impl Runs {
         names.iter().for_each(|name| self.names.touch(self.names.place(name.0)));
     }
 
+    /// Prefetches the entry of a run that begins with this block, or will begin with it.
+    pub(super) fn touch_head(&self, hash: BlockHash) {
+        self.heads.touch(hash.0);
+    }
+
     /// Creates blocks for `chain` from `at` up to the first known one, in the run of `before` if it
     /// ends there. The caller must add a holder before any other operation.
     pub(super) fn create(

@@ -58,6 +58,11 @@ impl FilteredTable {
         if self.filter.may_contain(place) { self.table.get_at(place, is) } else { None }
     }
 
+    /// As [`Table::touch`].
+    pub(in crate::prefix) fn touch(&self, key: u64) {
+        self.table.touch(self.table.place(key));
+    }
+
     /// As [`Table::insert_at`].
     pub(in crate::prefix) fn insert(&mut self, key: u64, address: Address) {
         let place = self.table.place(key);
