@@ -64,6 +64,21 @@ impl Level {
         self.holders().map_or(u64::MAX, |holders| holders.word(at))
     }
 
+    /// The level's slots in words of 64, from word number `first` on, `count` words at most: the
+    /// number of each word that has any, and a bit for each slot.
+    #[inline]
+    pub(super) fn words(&self, first: u32, count: u32, mut each: impl FnMut(u32, u64)) {
+        match self.holders() {
+            None => (first..first + count).for_each(|at| each(at, u64::MAX)),
+            Some(holders) => {
+                let words = holders.words_from(first);
+                words
+                    .take_while(|(at, _)| *at < first + count)
+                    .for_each(|(at, word)| each(at, word));
+            }
+        }
+    }
+
     pub(super) fn has(&self, slot: u32) -> bool {
         self.holders().is_none_or(|holders| holders.contains(slot))
     }

@@ -5,7 +5,8 @@
 //! not below the worst cost of the ranking, so no skipped endpoint can be among the best.
 //!
 //! Endpoints that have more of the prompt cached cost less. So each level is searched with its own
-//! bound, and last the level of all endpoints.
+//! bound, and last the level of all endpoints. The bound of a group counts all its endpoints; where
+//! few of them are in the level, their wait classes rule out those that wait too long.
 
 use alloc::vec::Vec;
 
@@ -16,7 +17,7 @@ use super::ranking_key::RankingKey;
 use super::span::CachedPrefix;
 use super::tie_break::{TieBreaker, TieRank};
 use crate::fleet::Fleet;
-use crate::pool::{BestCase, CHUNK, Slot, WORD};
+use crate::pool::{BestCase, Bounds, CHUNK, InFlightLoad, Slot, WORD, WaitClass};
 use crate::prefix::EndpointSet;
 use crate::profile::{CostBound, LeastInputs};
 use crate::time::Seconds;
@@ -26,14 +27,25 @@ use crate::time::Seconds;
 #[derive(Debug)]
 pub(super) struct PrunedSearch<'a, B, L> {
     fleet: &'a Fleet,
+    bounds: &'a Bounds,
     lookup: &'a Lookup,
     /// Tokens that the endpoint's KV cache holds for the request.
     tokens: u32,
     computes_prompt: bool,
+    /// The progress of heads at work: see [`InFlightLoad::progress`].
+    progress: f64,
     bound: &'a B,
     ties: TieBreaker<'a>,
     look: L,
     bar: Option<RankingKey>,
+    /// Costs of this many nanoseconds are above the bar's.
+    limit: f64,
+    /// What the request computes on the endpoints of the level that is searched.
+    missing: Missing,
+    /// The lower bound of the cost in this level without a wait, in seconds.
+    floor: f64,
+    /// Endpoints of this level with longer waits are above the bar.
+    most_wait: WaitClass,
 }
 
 /// Groups and endpoints that the search has bounded but not yet visited. A bound's slot is the
@@ -51,10 +63,22 @@ const FEW: usize = 32;
 impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> PrunedSearch<'a, B, L> {
     pub(super) fn new(fleet: &'a Fleet, query: Query<'a>, bound: &'a B, look: L) -> Self {
         let Query { lookup, work, .. } = query;
-        let ties = TieBreaker::for_prompt(fleet, lookup);
-        let tokens = if let Work::Encode = work { 0 } else { lookup.tokens };
-        let computes_prompt = matches!(work, Work::Prompt);
-        Self { fleet, lookup, tokens, computes_prompt, bound, ties, look, bar: None }
+        Self {
+            fleet,
+            bounds: fleet.pool.bounds(),
+            lookup,
+            tokens: if let Work::Encode = work { 0 } else { lookup.tokens },
+            computes_prompt: matches!(work, Work::Prompt),
+            progress: InFlightLoad::progress(query.now),
+            bound,
+            ties: TieBreaker::for_prompt(fleet, lookup),
+            look,
+            bar: None,
+            limit: f64::INFINITY,
+            missing: Missing::default(),
+            floor: 0.0,
+            most_wait: WaitClass::LAST,
+        }
     }
 
     /// Weighs every endpoint that may be below the bar, and few others.
@@ -64,6 +88,7 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
             let levels =
                 self.lookup.levels().filter(|(_, level)| level.holders().is_none() == of_all);
             for (id, level) in levels {
+                self.missing = Missing::new(self.tokens, level.cached);
                 match level.holders() {
                     Some(holders) if holders.len() <= FEW => {
                         self.each(id, level, holders, &mut frontier.slots);
@@ -81,24 +106,30 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
         holders: &EndpointSet,
         slots: &mut Vec<RankingKey>,
     ) {
-        let bounds = self.fleet.pool.bounds();
         slots.clear();
         for slot in holders.iter() {
-            let best_case = bounds.slot(slot);
-            slots.extend(self.key(best_case, slot, level, || {
-                self.draw(id, slot, |key| self.ties.rank(slot, key))
-            }));
+            let draw = || self.draw(id, slot, |key| self.ties.rank(slot, key));
+            if let Some(key) = self.key(self.bounds.slot(slot), slot, draw) {
+                slots.push(key);
+            }
         }
         self.look_at(slots, id, level.cached);
     }
 
     fn chunks(&mut self, id: LevelId, level: &Level, frontier: &mut SearchFrontier) {
         let SearchFrontier { chunks, words, slots } = frontier;
+        self.floor = if level.holders().is_some() {
+            self.cost(&self.bounds.best(), 0.0)
+        } else {
+            // Groups have no other members, so their own bounds are as good.
+            f64::NEG_INFINITY
+        };
+        self.set_most_wait();
         chunks.clear();
-        for (best_case, chunk) in
-            self.fleet.pool.bounds().chunks().iter().zip((0..).step_by(CHUNK as usize))
-        {
-            chunks.extend(self.key(best_case, chunk, level, || Some(self.ties.chunk_rank(chunk))));
+        for (best_case, chunk) in self.bounds.chunks().iter().zip((0..).step_by(CHUNK as usize)) {
+            if let Some(key) = self.key(best_case, chunk, || Some(self.ties.chunk_rank(chunk))) {
+                chunks.push(key);
+            }
         }
         lead(chunks);
         for chunk in chunks.iter() {
@@ -116,16 +147,18 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
         words: &mut Vec<RankingKey>,
         slots: &mut Vec<RankingKey>,
     ) {
-        let (first, drawn) = (chunk.slot, chunk.rendezvous);
+        let (first, drawn) = (chunk.slot / WORD, chunk.rendezvous);
+        let best_cases = self.bounds.words_of(chunk.slot);
         words.clear();
-        let best_cases = self.fleet.pool.bounds().words_of(first);
-        for (best_case, word) in best_cases.iter().zip((first..).step_by(WORD as usize)) {
-            if level.word(word / WORD) != 0 {
-                words.extend(
-                    self.key(best_case, word, level, || Some(self.ties.word_rank(drawn, word))),
-                );
+        level.words(first, best_cases.len() as u32, |number, members| {
+            if self.within(number, members) != 0 {
+                let (best_case, word) = (&best_cases[(number - first) as usize], number * WORD);
+                let draw = || Some(self.ties.word_rank(drawn, word));
+                if let Some(key) = self.key(best_case, word, draw) {
+                    words.push(key);
+                }
             }
-        }
+        });
         lead(words);
         for word in words.iter() {
             if self.is_below(word) {
@@ -142,16 +175,27 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
         slots: &mut Vec<RankingKey>,
     ) {
         let (first, drawn) = (word.slot, word.rendezvous);
-        let best_cases = self.fleet.pool.bounds().slots_of(first);
-        let mut members = level.word(first / WORD);
+        let best_cases = self.bounds.slots_of(first);
+        let mut members = self.within(first / WORD, level.word(first / WORD));
         slots.clear();
         while let Some(best_case) = best_cases.get(members.trailing_zeros() as usize) {
             let slot = first + members.trailing_zeros();
             members &= members - 1;
             let draw = || self.draw(id, slot, |key| self.ties.endpoint_rank(drawn, key));
-            slots.extend(self.key(best_case, slot, level, draw));
+            if let Some(key) = self.key(best_case, slot, draw) {
+                slots.push(key);
+            }
         }
         self.look_at(slots, id, level.cached);
+    }
+
+    /// Of some slots of a word, those whose least wait is not too long.
+    #[inline(always)]
+    fn within(&self, word: u32, slots: u64) -> u64 {
+        if self.most_wait == WaitClass::LAST {
+            return slots;
+        }
+        slots & self.bounds.waiting_up_to(word, self.most_wait)
     }
 
     /// Weighs endpoints in the order of their bounds while these are below the bar.
@@ -163,10 +207,20 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
             if self.lookup.level_of(slot) == Some(id) {
                 self.bar = (self.look)(slot, cached);
                 if let Some(bar) = self.bar {
+                    self.limit = above(bar.cost);
+                    self.set_most_wait();
                     slots.retain(|key| *key < bar);
                 }
             }
         }
+    }
+
+    /// Computes the longest wait of an endpoint below the bar. A nanosecond and a billionth outweigh
+    /// the rounding.
+    fn set_most_wait(&mut self) {
+        let most = (self.limit * 1e-9 - self.floor) / self.bound.per_wait();
+        self.most_wait =
+            WaitClass::of(if most.is_nan() { f64::INFINITY } else { most * (1.0 + 1e-9) + 1e-9 });
     }
 
     fn is_below(&self, key: &RankingKey) -> bool {
@@ -181,47 +235,68 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
     }
 
     /// The lower bound of the key of an endpoint or of a group that begins at `slot`, if it is
-    /// below the bar.
+    /// below the bar. Most are not below it in their cost, so the rest is computed for few.
     #[inline(always)]
     fn key(
         &self,
         best_case: &BestCase,
         slot: u32,
-        level: &Level,
         rendezvous: impl FnOnce() -> Option<TieRank>,
     ) -> Option<RankingKey> {
-        if !best_case.is_open() {
+        let nanos = Seconds::in_nanos(self.cost(best_case, best_case.wait(self.progress)));
+        if nanos >= self.limit || !best_case.is_open() {
             return None;
         }
-        let cost = self.cost(best_case, level.cached);
-        if self.bar.is_some_and(|bar| cost > bar.cost) {
+        // NaN counts as zero, which excludes no endpoint.
+        let (cost, in_flight) = (nanos as u64, best_case.in_flight);
+        if self.bar.is_some_and(|bar| (bar.cost, bar.in_flight) < (cost, in_flight)) {
             return None;
         }
-        let key =
-            RankingKey { cost, in_flight: best_case.in_flight, rendezvous: rendezvous()?, slot };
+        let key = RankingKey { cost, in_flight, rendezvous: rendezvous()?, slot };
         self.is_below(&key).then_some(key)
     }
 
-    /// The lower bound of the request's cost in nanoseconds, with this prefix cached.
+    /// The lower bound of the request's cost in seconds, in the level that is searched.
     #[inline(always)]
-    fn cost(&self, best_case: &BestCase, cached: CachedPrefix) -> u64 {
-        let tokens = self.tokens;
+    fn cost(&self, best_case: &BestCase, wait: f64) -> f64 {
         let work = if self.computes_prompt {
-            best_case.work(tokens.saturating_sub(cached.tokens), cached.tokens)
+            best_case.work(self.missing.tokens, self.missing.pairs)
         } else {
             Seconds::ZERO
         };
-        let least = LeastInputs {
-            wait: best_case.least_wait,
+        self.bound.at_least(&LeastInputs {
+            wait,
             work,
-            tokens: f64::from(tokens),
+            tokens: f64::from(self.tokens),
             kv_tokens: best_case.kv_tokens,
-            capacity: best_case.capacity,
+            capacity: f64::from(best_case.capacity),
             running: best_case.running,
-        };
-        // NaN counts as zero, which excludes no endpoint.
-        Seconds::new(self.bound.at_least(&least)).to_nanos()
+        })
     }
+}
+
+/// What a request computes where this much of it is cached.
+#[derive(Clone, Copy, Debug, Default)]
+struct Missing {
+    /// Tokens.
+    tokens: f64,
+    /// Pairs of these tokens and the tokens that they attend to, as in
+    /// [`PrefillCost::work`](crate::PrefillCost::work).
+    pairs: f64,
+}
+
+impl Missing {
+    fn new(tokens: u32, cached: CachedPrefix) -> Self {
+        let (missing, hit) = (tokens.saturating_sub(cached.tokens), f64::from(cached.tokens));
+        let tokens = f64::from(missing);
+        Self { tokens, pairs: tokens * (hit + tokens / 2.0) }
+    }
+}
+
+/// The least number of nanoseconds that are more than `cost` when rounded. Floats are exact up to
+/// 2^53.
+fn above(cost: u64) -> f64 {
+    if cost < 1 << 52 { (cost + 1) as f64 } else { f64::INFINITY }
 }
 
 /// Moves the group with the least bound to the front: it sets the bar for the others.
@@ -232,6 +307,11 @@ fn lead(groups: &mut [RankingKey]) {
 }
 
 fn least(keys: &[RankingKey]) -> Option<usize> {
-    let least = keys.iter().enumerate().min_by(|(_, a), (_, b)| a.cmp(b));
-    least.map(|(at, _)| at)
+    let (mut least, mut at) = (keys.first()?, 0);
+    for (other, key) in keys.iter().enumerate().skip(1) {
+        if key < least {
+            (least, at) = (key, other);
+        }
+    }
+    Some(at)
 }

@@ -33,6 +33,7 @@ impl Ord for RankingKey {
 }
 
 impl PartialOrd for RankingKey {
+    #[inline]
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }

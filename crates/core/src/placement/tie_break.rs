@@ -65,8 +65,10 @@ impl<'a> TieBreaker<'a> {
             return 0;
         }
         let key = self.hasher.mix(u64::from(size), u64::from(first));
-        let slots = self.slots.saturating_sub(first).clamp(1, size);
-        exponential(self.hasher.mix(self.identity, key)) / u64::from(slots)
+        let drawn = exponential(self.hasher.mix(self.identity, key));
+        let slots = self.slots.saturating_sub(first);
+        // Sizes are powers of two, and a division takes as long as the rest.
+        if slots >= size { drawn >> size.ilog2() } else { drawn / u64::from(slots.max(1)) }
     }
 }
 

@@ -10,23 +10,28 @@
 //! case is as good in every value as the best of its members, so its bound holds for each of them.
 
 use super::slot::Slot;
-use crate::prefill::PrefillCost;
+use super::wait_classes::WaitClass;
 use crate::time::Seconds;
 
 /// The values of one endpoint, or the best values of a group.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct BestCase {
     /// Lower bound of a new request's wait at any time; infinite if the endpoint takes no requests.
-    pub(crate) least_wait: f64,
+    pub(super) least_wait: f64,
+    /// Of one endpoint, a lower bound of the wait plus
+    /// [`InFlightLoad::progress`](super::InFlightLoad::progress); infinitely negative without
+    /// queued prefill. Also of a group: its least would change with most dispatches.
+    pub(super) falling_wait: f64,
     /// Tokens of our requests and of peers' in the KV cache.
     pub(crate) kv_tokens: f64,
-    pub(crate) capacity: f64,
     /// Running answers of this gateway, each with its weight.
     pub(crate) running: f64,
     /// The cost of prefill as described, and the factor by which the endpoint is slower.
     pub(super) per_token: f64,
     pub(super) per_pair: f64,
     pub(super) slowdown: f64,
+    /// Tokens that fit into the KV cache.
+    pub(crate) capacity: u32,
     pub(crate) in_flight: u32,
 }
 
@@ -34,12 +39,13 @@ impl BestCase {
     /// The best case of an endpoint that takes no requests, and of an empty group.
     pub(crate) const CLOSED: Self = Self {
         least_wait: f64::INFINITY,
+        falling_wait: f64::NEG_INFINITY,
         kv_tokens: f64::INFINITY,
-        capacity: 0.0,
         running: f64::INFINITY,
         per_token: f64::INFINITY,
         per_pair: f64::INFINITY,
         slowdown: f64::INFINITY,
+        capacity: 0,
         in_flight: u32::MAX,
     };
 
@@ -52,12 +58,13 @@ impl BestCase {
         let peers = slot.reports.peers();
         Self {
             least_wait: slot.in_flight.least_wait().get() + peers.booked.as_secs_f64(),
+            falling_wait: slot.in_flight.falling_wait(peers.booked),
             kv_tokens: slot.in_flight.kv_tokens() as f64 + peers.kv_tokens as f64,
-            capacity: f64::from(slot.kv_cache_tokens),
             running: slot.in_flight.weighted_running(),
             per_token: slot.prefill.per_token.get(),
             per_pair: slot.prefill.per_pair.get(),
             slowdown: slot.speed.factor(),
+            capacity: slot.kv_cache_tokens,
             in_flight: slot.all_in_flight(),
         }
     }
@@ -69,12 +76,13 @@ impl BestCase {
         let less = |a: f64, b: f64| if b < a { b } else { a };
         Self {
             least_wait: less(self.least_wait, other.least_wait),
+            falling_wait: f64::NEG_INFINITY,
             kv_tokens: less(self.kv_tokens, other.kv_tokens),
-            capacity: if other.capacity > self.capacity { other.capacity } else { self.capacity },
             running: less(self.running, other.running),
             per_token: less(self.per_token, other.per_token),
             per_pair: less(self.per_pair, other.per_pair),
             slowdown: less(self.slowdown, other.slowdown),
+            capacity: self.capacity.max(other.capacity),
             in_flight: self.in_flight.min(other.in_flight),
         }
     }
@@ -85,7 +93,7 @@ impl BestCase {
         let lost = |best: f64, before: f64, after: f64| before <= best && after > best;
         lost(self.least_wait, before.least_wait, after.least_wait)
             || lost(self.kv_tokens, before.kv_tokens, after.kv_tokens)
-            || lost(-self.capacity, -before.capacity, -after.capacity)
+            || (before.capacity >= self.capacity && after.capacity < self.capacity)
             || lost(self.running, before.running, after.running)
             || lost(self.per_token, before.per_token, after.per_token)
             || lost(self.per_pair, before.per_pair, after.per_pair)
@@ -98,10 +106,22 @@ impl BestCase {
         self.least_wait < f64::INFINITY
     }
 
-    /// Seconds to compute `miss` tokens after `hit` cached tokens.
+    /// Lower bound of a new request's wait at the time with this
+    /// [`progress`](super::InFlightLoad::progress).
     #[inline]
-    pub(crate) fn work(&self, miss: u32, hit: u32) -> Seconds {
-        let cost = PrefillCost::new(Seconds::new(self.per_token), Seconds::new(self.per_pair));
-        cost.work(miss, hit) * self.slowdown
+    pub(crate) fn wait(&self, progress: f64) -> f64 {
+        let falling = self.falling_wait - progress;
+        if falling > self.least_wait { falling } else { self.least_wait }
+    }
+
+    /// The class of the least wait.
+    pub(super) fn wait_class(&self) -> WaitClass {
+        WaitClass::of(self.least_wait)
+    }
+
+    /// Seconds to compute `tokens` tokens that attend to others in `pairs` pairs.
+    #[inline]
+    pub(crate) fn work(&self, tokens: f64, pairs: f64) -> Seconds {
+        Seconds::new((self.per_token * tokens + self.per_pair * pairs) * self.slowdown)
     }
 }

@@ -8,6 +8,7 @@
 use alloc::vec::Vec;
 
 use super::best_case::BestCase;
+use super::wait_classes::{WaitClass, WaitClasses};
 
 /// Slots of a word.
 pub(crate) const WORD: u32 = 64;
@@ -18,6 +19,7 @@ pub(crate) const CHUNK: u32 = 64 * WORD;
 #[derive(Debug, Default)]
 pub(crate) struct Bounds {
     slots: Vec<BestCase>,
+    waits: WaitClasses,
     words: Vec<BestCase>,
     chunks: Vec<BestCase>,
 }
@@ -29,6 +31,7 @@ impl Bounds {
         self.slots.push(BestCase::CLOSED);
         if slot % WORD == 0 {
             self.words.push(BestCase::CLOSED);
+            self.waits.push_word();
         }
         if slot % CHUNK == 0 {
             self.chunks.push(BestCase::CLOSED);
@@ -39,6 +42,7 @@ impl Bounds {
     /// chunk only if the member that set the group's best value became worse.
     pub(super) fn set(&mut self, slot: u32, best_case: BestCase) {
         let at = slot as usize;
+        self.waits.set(slot, best_case.wait_class());
         let before = core::mem::replace(&mut self.slots[at], best_case);
         if let Some(before) = settle(&self.slots, &mut self.words, at, before) {
             settle(&self.words, &mut self.chunks, at / 64, before);
@@ -48,6 +52,7 @@ impl Bounds {
     /// Sets the best cases of many slots. Computes in **O(slots)**.
     pub(super) fn set_all(&mut self, best_cases: impl Iterator<Item = (u32, BestCase)>) {
         for (slot, best_case) in best_cases {
+            self.waits.set(slot, best_case.wait_class());
             self.slots[slot as usize] = best_case;
         }
         for (word, slots) in self.words.iter_mut().zip(self.slots.chunks(64)) {
@@ -76,6 +81,17 @@ impl Bounds {
     /// The best cases of a chunk's words.
     pub(crate) fn words_of(&self, chunk: u32) -> &[BestCase] {
         members(&self.words, (chunk / WORD) as usize)
+    }
+
+    /// The slots of word number `word` that wait at most as long as this class: a bit is set for
+    /// each.
+    pub(crate) fn waiting_up_to(&self, word: u32, class: WaitClass) -> u64 {
+        self.waits.up_to(word, class)
+    }
+
+    /// The best case of the pool.
+    pub(crate) fn best(&self) -> BestCase {
+        best(&self.chunks)
     }
 
     /// The best cases of all chunks.
@@ -130,7 +146,7 @@ mod tests {
         BestCase {
             least_wait: f64::from(wait),
             kv_tokens: f64::from(tokens),
-            capacity: f64::from(capacity),
+            capacity: u32::from(capacity),
             in_flight: u32::from(in_flight),
             running: f64::from(in_flight / 2),
             ..BestCase::CLOSED

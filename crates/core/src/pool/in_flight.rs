@@ -37,6 +37,8 @@ pub(crate) struct InFlightLoad {
 const LONGEST_RESIDUE: Duration = Duration::from_secs(10);
 /// The share of the time since the head's turn that counts as done; its true progress is unknown.
 const HEAD_CREDIT: f64 = 0.5;
+/// Outweighs the rounding of a few operations.
+const ROUNDED_DOWN: f64 = 1.0 - 1e-14;
 
 /// How much a delay of one answer counts, in thousandths of an answer of the reference length.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -136,6 +138,22 @@ impl InFlightLoad {
     /// The lower bound of [`wait`](Self::wait) until the load changes.
     pub(crate) fn least_wait(&self) -> Seconds {
         self.wait_after(self.head)
+    }
+
+    /// A number of seconds that is at most [`wait`](Self::wait) plus [`progress`](Self::progress),
+    /// until the load changes: the wait while the head is at work, without an end of its progress.
+    /// `others` is booked by others.
+    pub(crate) fn falling_wait(&self, others: Duration) -> f64 {
+        if self.booked.is_zero() {
+            return f64::NEG_INFINITY;
+        }
+        let booked = Seconds::from(self.booked) + Seconds::from(others);
+        (booked.get() + Self::progress(self.head_since)) * ROUNDED_DOWN
+    }
+
+    /// The progress of a head that is at work since the origin, in seconds of wait.
+    pub(crate) fn progress(now: Instant) -> f64 {
+        Seconds::from(now.saturating_since(Instant::ORIGIN)).get() * HEAD_CREDIT
     }
 
     /// The time from which a new request waits at most `limit`, if no report arrives before. It is

@@ -14,6 +14,7 @@ mod outcome;
 mod peer_load;
 mod profile_marks;
 mod slot;
+mod wait_classes;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
@@ -34,10 +35,11 @@ pub(crate) use evictions::Shortfall;
 pub(crate) use external_load::{ExternalLoad, PoolReports};
 pub use health::{BackoffCause, HealthState};
 pub(crate) use health::{BackoffPeriods, Outcome, OutcomeContext};
-pub(crate) use in_flight::AnswerWeight;
+pub(crate) use in_flight::{AnswerWeight, InFlightLoad};
 pub use peer_load::PeerLoad;
 pub(crate) use profile_marks::ProfileMarks;
 pub(crate) use slot::Slot;
+pub(crate) use wait_classes::WaitClass;
 
 use multiset::Multiset;
 

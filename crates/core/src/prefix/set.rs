@@ -221,6 +221,25 @@ impl EndpointSet {
         }
     }
 
+    /// The members in words of 64 slots, from word number `first` on: the number of each word that
+    /// has members, and a bit for each of them.
+    pub(crate) fn words_from(&self, first: u32) -> impl Iterator<Item = (u32, u64)> + '_ {
+        let (mut list, words): (&[u32], &[u64]) = match &self.0 {
+            Form::List(slots) => (&slots[slots.partition_point(|slot| slot / 64 < first)..], &[]),
+            Form::Bits(words, _) => (&[], words.get(first as usize..).unwrap_or_default()),
+        };
+        let of_list = core::iter::from_fn(move || {
+            let at = list.first()? / 64;
+            let mut word = 0;
+            while let Some((slot, rest)) = list.split_first().filter(|(slot, _)| *slot / 64 == at) {
+                word |= place(*slot).1;
+                list = rest;
+            }
+            Some((at, word))
+        });
+        of_list.chain((first..).zip(words.iter().copied()).filter(|(_, word)| *word != 0))
+    }
+
     /// Becomes equal to `other`, within its own memory if that suffices.
     pub(crate) fn copy_from(&mut self, other: &Self) {
         match (&mut self.0, &other.0) {

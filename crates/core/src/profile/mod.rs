@@ -55,6 +55,9 @@ pub(crate) trait Profile {
 pub(crate) trait CostBound {
     /// A cost in seconds that is at most the cost of any endpoint whose inputs are at least these.
     fn at_least(&self, least: &LeastInputs) -> f64;
+
+    /// By how much [`at_least`](Self::at_least) rises with each second of wait.
+    fn per_wait(&self) -> f64;
 }
 
 /// The bound of a profile that has none: no value of it exists.
@@ -63,6 +66,10 @@ pub(crate) enum NoBound {}
 
 impl CostBound for NoBound {
     fn at_least(&self, _: &LeastInputs) -> f64 {
+        match *self {}
+    }
+
+    fn per_wait(&self) -> f64 {
         match *self {}
     }
 }

@@ -60,6 +60,10 @@ impl CostBound for CostPrices {
         let decode = (work.min(self.decode_cap) * (self.decode * running)).get();
         wait * self.queue + prefill + self.kv.get() * ((kv_tokens + tokens) / capacity) + decode
     }
+
+    fn per_wait(&self) -> f64 {
+        self.queue
+    }
 }
 
 impl CostPrices {
