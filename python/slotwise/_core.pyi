@@ -379,6 +379,23 @@ class Scheduler:
         A report without any field is ignored. An endpoint whose engine is ``sleeping`` receives no
         requests until a report shows that the engine is awake. Raises ``UnknownEndpointError``.
         """
+    def handle_loads(
+        self,
+        endpoint_ids: Sequence[int],
+        *,
+        waiting: Sequence[int | None] | None = None,
+        running: Sequence[int | None] | None = None,
+        kv_usage: Sequence[float | None] | None = None,
+        sleeping: Sequence[bool | None] | None = None,
+        sampled_at: Sequence[float | None] | None = None,
+        now: float | None = None,
+    ) -> list[int]:
+        """Handles load reports of several endpoints, as from a scrape of the whole pool.
+
+        Each keyword has a value for each endpoint, in the same order. The effect is that of as many
+        calls of ``handle_load``. Returns the ids that are not in the pool: these endpoints left
+        after the scrape began, and the other reports count.
+        """
     def handle_probe(self, endpoint_id: int, passed: bool, *, now: float | None = None) -> None:
         """Handles the result of a probe: of a scrape of the metrics page, or of a health check.
 
@@ -505,6 +522,15 @@ class Scheduler:
         restore before the first ``pick``.
 
         Raises ``SnapshotError``; then the scheduler is unchanged.
+        """
+    def pick_many(
+        self, requests: Sequence[Mapping[str, Any]], *, now: float | None = None
+    ) -> list[Dispatch | Rejected]:
+        """Decides about several requests in their order, all at one time.
+
+        A request is a ``dict`` of the arguments of ``pick``, except ``now``. The decisions are the
+        same as from as many calls of ``pick``: each counts the ones before it, so a burst spreads
+        over the pool. An invalid request raises, and the requests before it are cancelled.
         """
     def pick(
         self,

@@ -100,6 +100,19 @@ class Runner:
         self.scheduler.handle_load(endpoint, **load, now=now)
         return "ok"
 
+    def handle_loads(self, loads: list[dict[str, Any]], now: float) -> Any:
+        columns = {
+            name: [load.get(name) for load in loads]
+            for name in ("waiting", "running", "kv_usage", "sleeping")
+        }
+        taken = [load.get("sampled_at") for load in loads]
+        return self.scheduler.handle_loads(
+            [self.ids[load["endpoint"]] for load in loads],
+            **columns,
+            sampled_at=[None if at is None else at / 1e6 for at in taken],
+            now=now,
+        )
+
     def handle_adapters(self, report: dict[str, Any], now: float) -> Any:
         self.scheduler.handle_adapters(
             self.ids[report["endpoint"]], report["active"], slots=report.get("slots", 0), now=now
@@ -132,6 +145,18 @@ class Runner:
                 return self.picked(dispatch, has_level(options))
             case slotwise.Rejected() as rejected:
                 return turned_away(rejected)
+
+    def pick_many(self, many: list[dict[str, Any]], now: float) -> Any:
+        requests = [self.options(asked) for asked in many]
+        for options in requests:
+            options["prompt"] = prompt(options.pop("prompt", {}))
+        answers = self.scheduler.pick_many(requests, now=now)
+        return [
+            self.picked(answer, has_level(options))
+            if isinstance(answer, slotwise.Dispatch)
+            else turned_away(answer)
+            for answer, options in zip(answers, requests, strict=True)
+        ]
 
     def submit(self, asked: dict[str, Any], now: float) -> Any:
         options = self.options(asked)

@@ -107,9 +107,10 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
         slots: &mut Vec<RankingKey>,
     ) {
         slots.clear();
+        let mut previous = Bounded::default();
         for slot in holders.iter() {
             let draw = || self.draw(id, slot, |key| self.ties.rank(slot, key));
-            if let Some(key) = self.key(self.bounds.slot(slot), slot, draw) {
+            if let Some(key) = self.key(&mut previous, self.bounds.slot(slot), slot, draw) {
                 slots.push(key);
             }
         }
@@ -126,8 +127,11 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
         };
         self.set_most_wait();
         chunks.clear();
+        let mut previous = Bounded::default();
         for (best_case, chunk) in self.bounds.chunks().iter().zip((0..).step_by(CHUNK as usize)) {
-            if let Some(key) = self.key(best_case, chunk, || Some(self.ties.chunk_rank(chunk))) {
+            if let Some(key) =
+                self.key(&mut previous, best_case, chunk, || Some(self.ties.chunk_rank(chunk)))
+            {
                 chunks.push(key);
             }
         }
@@ -150,11 +154,12 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
         let (first, drawn) = (chunk.slot / WORD, chunk.rendezvous);
         let best_cases = self.bounds.words_of(chunk.slot);
         words.clear();
+        let mut previous = Bounded::default();
         level.words(first, best_cases.len() as u32, |number, members| {
             if self.within(number, members) != 0 {
                 let (best_case, word) = (&best_cases[(number - first) as usize], number * WORD);
                 let draw = || Some(self.ties.word_rank(drawn, word));
-                if let Some(key) = self.key(best_case, word, draw) {
+                if let Some(key) = self.key(&mut previous, best_case, word, draw) {
                     words.push(key);
                 }
             }
@@ -178,11 +183,12 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
         let best_cases = self.bounds.slots_of(first);
         let mut members = self.within(first / WORD, level.word(first / WORD));
         slots.clear();
+        let mut previous = Bounded::default();
         while let Some(best_case) = best_cases.get(members.trailing_zeros() as usize) {
             let slot = first + members.trailing_zeros();
             members &= members - 1;
             let draw = || self.draw(id, slot, |key| self.ties.endpoint_rank(drawn, key));
-            if let Some(key) = self.key(best_case, slot, draw) {
+            if let Some(key) = self.key(&mut previous, best_case, slot, draw) {
                 slots.push(key);
             }
         }
@@ -215,12 +221,12 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
         }
     }
 
-    /// Computes the longest wait of an endpoint below the bar. A nanosecond and a billionth outweigh
-    /// the rounding.
+    /// Computes the longest wait of an endpoint below the bar. A nanosecond and a billionth
+    /// outweigh the rounding.
     fn set_most_wait(&mut self) {
         let most = (self.limit * 1e-9 - self.floor) / self.bound.per_wait();
-        self.most_wait =
-            WaitClass::of(if most.is_nan() { f64::INFINITY } else { most * (1.0 + 1e-9) + 1e-9 });
+        let most = if most.is_nan() { f64::INFINITY } else { most * (1.0 + 1e-9) + 1e-9 };
+        self.most_wait = WaitClass::of(most);
     }
 
     fn is_below(&self, key: &RankingKey) -> bool {
@@ -239,11 +245,16 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
     #[inline(always)]
     fn key(
         &self,
-        best_case: &BestCase,
+        previous: &mut Bounded<'a>,
+        best_case: &'a BestCase,
         slot: u32,
         rendezvous: impl FnOnce() -> Option<TieRank>,
     ) -> Option<RankingKey> {
-        let nanos = Seconds::in_nanos(self.cost(best_case, best_case.wait(self.progress)));
+        if !best_case.is_same(previous.best_case) {
+            let cost = self.cost(best_case, best_case.wait(self.progress));
+            *previous = Bounded { best_case, nanos: Seconds::in_nanos(cost) };
+        }
+        let nanos = previous.nanos;
         if nanos >= self.limit || !best_case.is_open() {
             return None;
         }
@@ -272,6 +283,20 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
             capacity: f64::from(best_case.capacity),
             running: best_case.running,
         })
+    }
+}
+
+/// The lower bound of a cost, for the next group or endpoint: often it has the same best case, as
+/// all have in an idle pool.
+#[derive(Debug)]
+struct Bounded<'a> {
+    best_case: &'a BestCase,
+    nanos: f64,
+}
+
+impl Default for Bounded<'_> {
+    fn default() -> Self {
+        Self { best_case: &BestCase::CLOSED, nanos: f64::INFINITY }
     }
 }
 

@@ -101,6 +101,28 @@ impl BestCase {
             || (before.in_flight <= self.in_flight && after.in_flight > self.in_flight)
     }
 
+    /// Whether both have the same bits, which is compared without branches.
+    #[inline]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let of = |it: &Self| {
+            let floats = [
+                it.least_wait,
+                it.falling_wait,
+                it.kv_tokens,
+                it.running,
+                it.per_token,
+                it.per_pair,
+                it.slowdown,
+            ];
+            (floats.map(f64::to_bits), it.capacity, it.in_flight)
+        };
+        let ((these, capacity, in_flight), (others, other_capacity, others_in_flight)) =
+            (of(self), of(other));
+        let differ = these.iter().zip(&others).fold(0, |differ, (a, b)| differ | (a ^ b));
+        let counts = (capacity ^ other_capacity) | (in_flight ^ others_in_flight);
+        differ | u64::from(counts) == 0
+    }
+
     /// Whether the endpoint takes requests.
     pub(crate) fn is_open(&self) -> bool {
         self.least_wait < f64::INFINITY

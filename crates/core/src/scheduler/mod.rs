@@ -2,6 +2,7 @@
 //!
 //! | file | content |
 //! |---|---|
+//! | `batches` | inputs of one kind in one call |
 //! | `builder` | construction step by step |
 //! | `endpoints` | inputs about endpoints: membership, load, adapters, KV events |
 //! | `pick` | an immediate decision |
@@ -19,6 +20,7 @@
 //! | `rejection_message` | the sentence of a rejection |
 //! | `snapshot` | the caches' contents as bytes, for a restart |
 
+mod batches;
 mod builder;
 mod dispatch;
 mod endpoints;
@@ -74,12 +76,14 @@ pub use stats::{BandStats, EndpointStats, StageSplit, Stats};
 ///   [`update_endpoint`](Self::update_endpoint), [`drain_endpoint`](Self::drain_endpoint),
 ///   [`resume_endpoint`](Self::resume_endpoint), [`remove_endpoint`](Self::remove_endpoint);
 ///   [`handle_load`](Self::handle_load), [`handle_adapters`](Self::handle_adapters),
-///   [`handle_kv_event`](Self::handle_kv_event), [`handle_probe`](Self::handle_probe).
+///   [`handle_kv_event`](Self::handle_kv_event), [`handle_probe`](Self::handle_probe);
+///   [`handle_loads`](Self::handle_loads) of a whole pool.
 /// - *Inputs of peers*, the other gateways of the pool:
 ///   [`handle_peer_load`](Self::handle_peer_load),
 ///   [`handle_peer_prefix`](Self::handle_peer_prefix).
 /// - *Configuration*: [`reconfigure`](Self::reconfigure).
-/// - *The life of a request*: [`pick`](Self::pick) or [`submit`](Self::submit); then
+/// - *The life of a request*: [`pick`](Self::pick), [`pick_many`](Self::pick_many) or
+///   [`submit`](Self::submit); then
 ///   [`handle_first_token`](Self::handle_first_token), [`handle_tokens`](Self::handle_tokens),
 ///   [`handle_answer`](Self::handle_answer) and [`redirect`](Self::redirect); then exactly one of
 ///   [`complete`](Self::complete), [`fail`](Self::fail) and [`cancel`](Self::cancel). A stage on

@@ -223,6 +223,13 @@ impl Runner {
                 let Named::<Load> { endpoint, rest } = read(argument);
                 answer(scheduler.handle_load(now, self.endpoints[&endpoint], rest))
             }
+            "handle_loads" => {
+                let all: Vec<Named<Load>> = read(argument);
+                let report = |report: Named<Load>| (self.endpoints[&report.endpoint], report.rest);
+                let reports: Vec<_> = all.into_iter().map(report).collect();
+                let unknown = scheduler.handle_loads(now, &reports);
+                json!(unknown.iter().map(|id| id.as_u64()).collect::<Vec<_>>())
+            }
             "handle_probe" => {
                 let (endpoint, passed): (String, bool) = read(argument);
                 answer(scheduler.handle_probe(now, self.endpoints[&endpoint], passed))
@@ -252,6 +259,19 @@ impl Runner {
                     Ok(dispatch) => picked(scheduler, &dispatch, asked.has_level()),
                     Err(rejected) => turned_away(rejected),
                 }
+            }
+            "pick_many" => {
+                let all: Vec<Value> = read(argument);
+                let asked: Vec<_> =
+                    all.iter().map(|asked| AskedRequest::read(asked, &self.endpoints)).collect();
+                let answers = AskedRequest::with_all(&asked, &[], &mut |requests| {
+                    scheduler.pick_many(now, requests)
+                });
+                let shown = answers.into_iter().zip(&asked).map(|(answer, asked)| match answer {
+                    Ok(dispatch) => picked(scheduler, &dispatch, asked.has_level()),
+                    Err(rejected) => turned_away(rejected),
+                });
+                shown.collect()
             }
             "submit" => {
                 let asked = AskedRequest::read(argument, &self.endpoints);
@@ -412,6 +432,19 @@ impl AskedRequest {
     /// Whether it has a service level: the answer then includes the predicted latency.
     const fn has_level(&self) -> bool {
         self.slo_ttft_us.is_some() || self.slo_tpot_us.is_some()
+    }
+
+    /// Passes on the requests of all of `asked`, after the `others`.
+    fn with_all<T>(
+        asked: &[Self],
+        others: &[Request<'_>],
+        ask: &mut dyn FnMut(&[Request<'_>]) -> T,
+    ) -> T {
+        let Some((first, rest)) = asked.split_first() else { return ask(others) };
+        first.with_request(|request| {
+            let all: Vec<Request<'_>> = others.iter().chain([request]).cloned().collect();
+            Self::with_all(rest, &all, ask)
+        })
     }
 
     fn with_request<T>(&self, ask: impl FnOnce(&Request<'_>) -> T) -> T {

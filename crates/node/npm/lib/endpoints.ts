@@ -18,7 +18,16 @@ import {
 } from './kv_event.js';
 import { readObserveOptions, type ObserveMetricsOptions } from './metrics.js';
 import { readBytes, readFrames, readWire } from './prompt.js';
-import { readAdapter, readAdapters, readLoad, type Adapter, type Adapters, type Load } from './reports.js';
+import {
+  readAdapter,
+  readAdapters,
+  readLoad,
+  readLoads,
+  type Adapter,
+  type Adapters,
+  type EndpointLoad,
+  type Load,
+} from './reports.js';
 import {
   checkFields,
   checkSignal,
@@ -124,6 +133,16 @@ export abstract class Endpoints {
   handleLoad(id: number, load: Load, now?: number): void {
     const [at, which, report] = [this.time.at(now), checkEndpointId('id', id), readLoad(load)];
     this.input(at, () => this.native.handleLoad(at, which, report));
+  }
+
+  /**
+   * Several endpoints reported their loads, as in a scrape of the whole pool: one native call.
+   * The effect is that of as many calls of `handleLoad`. Returns the ids that are not in the pool:
+   * these endpoints left after the scrape began, and the other reports count.
+   */
+  handleLoads(reports: readonly EndpointLoad[], now?: number): number[] {
+    const [at, { ids, loads }] = [this.time.at(now), readLoads(reports)];
+    return this.input(at, () => this.native.handleLoads(at, ids, loads));
   }
 
   /**

@@ -89,10 +89,11 @@ export type {
   Failure,
   HttpRequest,
   PickOptions,
+  PickRequest,
   Stage,
   SubmitOptions,
 } from './request.js';
-export type { Adapter, Adapters, Load, Usage } from './reports.js';
+export type { Adapter, Adapters, EndpointLoad, Load, Usage } from './reports.js';
 export type {
   KvEvent,
   KvFramesOptions,

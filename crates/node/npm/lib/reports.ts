@@ -1,9 +1,16 @@
 /** What hosts and engines report or describe: loads, adapters and usage. */
 import type { Load } from '../native/index.js';
-import { readObject, strings, type SchemaOf } from './validate.js';
+import { checkEndpointId, describe, readObject, strings, type SchemaOf } from './validate.js';
+import { typeError } from './errors.js';
 import { warnImplausible } from './warn_once.js';
 
 export type { Load } from '../native/index.js';
+
+/** The load of one endpoint of several. */
+export interface EndpointLoad extends Load {
+  /** The endpoint. */
+  endpointId: number;
+}
 
 /** Token counts as the engine reported them. Leave out what it did not report. */
 export interface Usage {
@@ -64,6 +71,17 @@ const USAGE = {
 /** A validated copy of a load report. */
 export function readLoad(load: Load): Load {
   return readObject('load', LOAD, load);
+}
+
+/** A validated copy of the reports of several endpoints: their ids, and their loads. */
+export function readLoads(reports: readonly EndpointLoad[]): { ids: Float64Array; loads: Load[] } {
+  if (!Array.isArray(reports)) {
+    throw typeError(`reports must be an array, got ${describe(reports)}`);
+  }
+  const read = (reports as readonly EndpointLoad[]).map((report) =>
+    readObject<EndpointLoad>('reports', { endpointId: 'number', ...LOAD }, report));
+  const ids = read.map(({ endpointId }) => checkEndpointId('reports.endpointId', endpointId));
+  return { ids: Float64Array.from(ids), loads: read.map(({ endpointId: _, ...load }) => load) };
 }
 
 /** A validated copy of a usage report. */

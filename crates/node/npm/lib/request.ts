@@ -77,6 +77,14 @@ export interface PickOptions {
   now?: number | undefined;
 }
 
+/** One of several requests. */
+export interface PickRequest {
+  /** Its prompt, or its body as it came. */
+  prompt: Prompt | HttpRequest;
+  /** Its attributes. */
+  options?: Omit<PickOptions, 'now'> | undefined;
+}
+
 /** The attributes of a request that goes through flow control. */
 export interface SubmitOptions extends PickOptions {
   /** Milliseconds that it may wait; Infinity for no limit. Default: `config.flow.ttlMs`. */

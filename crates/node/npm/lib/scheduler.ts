@@ -22,11 +22,13 @@ import {
   type HttpRequest,
   type NativeRequest,
   type PickOptions,
+  type PickRequest,
   type Stage,
   type SubmitOptions,
 } from './request.js';
 import { CostFunctionCalls } from './cost_function.js';
 import {
+  checkFields,
   checkSignal,
   describe,
   checkEndpointId,
@@ -181,6 +183,29 @@ export class Scheduler extends Endpoints {
             r.flow, r.priority, r.deadline, r.expectedOutputTokens, r.rareOptions, numbers, scored.endpoints,
             scored.costs));
     return rejected ? withoutDispatchFields(rejected) : this.buffer.read((id) => this.nameOf(id));
+  }
+
+  /**
+   * Decides about several requests in their order, all at one time: the same decisions as from as
+   * many calls of `pick`. Each decision counts the ones before it, so a burst spreads over the
+   * pool. An invalid request throws, and the requests before it are cancelled.
+   */
+  pickMany(requests: readonly PickRequest[], now?: number): Decision[] {
+    if (!Array.isArray(requests)) {
+      throw typeError(`requests must be an array, got ${describe(requests)}`);
+    }
+    const at = this.time.at(now);
+    const decisions: Decision[] = [];
+    try {
+      for (const request of requests as readonly PickRequest[]) {
+        checkFields('request', { prompt: true, options: true }, request);
+        decisions.push(this.pick(request.prompt, { ...request.options, now: at }));
+      }
+    } catch (error) {
+      decisions.forEach((decision) => decision.kind === 'dispatch' && this.cancel(decision.requestId, at));
+      throw error;
+    }
+    return decisions;
   }
 
   /**

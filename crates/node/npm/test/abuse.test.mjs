@@ -78,6 +78,8 @@ const calls = {
   drainEndpoint: [any, any],
   resumeEndpoint: [any, any],
   handleLoad: [any, some('waiting', 'running', 'kvUsage', 'sampledAt'), any],
+  handleLoads: [fc.oneof(any, fc.array(some('endpointId', 'waiting', 'kvUsage'))), any],
+  pickMany: [fc.oneof(any, fc.array(fc.oneof(any, some('prompt', 'options')))), any],
   handleAdapters: [any, some('active', 'slots'), any],
   describeAdapter: [any, some('rank', 'loadTimeMs', 'slots', 'slowdown')],
   handleKvEvent: [fc.oneof(fc.constant(0), any), event, any],

@@ -7,6 +7,7 @@ use slotwise::{Adapter, AdapterState, BlockRemoved, BlockStored, EndpointId, Eng
 use slotwise_gateway::config::PoolConfig;
 
 use super::NativeScheduler;
+use crate::answer::Numbers;
 use crate::endpoint::{Endpoint, Load, RemovedEndpoint, tier};
 use crate::error::{Result, thrown};
 use crate::number::{bits, count, duration, instant, positive, to_endpoint_id};
@@ -76,6 +77,22 @@ impl NativeScheduler {
         let (now, id) = (instant("now", now)?, to_endpoint_id("endpointId", endpoint_id)?);
         let load = slotwise::Load::try_from(load)?;
         self.input(|scheduler| scheduler.handle_load(now, id, load).map_err(thrown))
+    }
+
+    /// Several endpoints reported their loads. Returns the ids that are not in the pool.
+    #[napi]
+    pub fn handle_loads(
+        &self,
+        now: f64,
+        #[napi(ts_arg_type = "Float64Array")] endpoint_ids: Numbers<'_>,
+        loads: Vec<Load>,
+    ) -> Result<Vec<f64>> {
+        let now = instant("now", now)?;
+        let read = |(id, load): (&f64, Load)| {
+            Ok((to_endpoint_id("endpointId", *id)?, slotwise::Load::try_from(load)?))
+        };
+        let reports = endpoint_ids.iter().zip(loads).map(read).collect::<Result<Vec<_>>>()?;
+        self.input(|scheduler| Ok(ids(scheduler.handle_loads(now, &reports))))
     }
 
     /// A probe of the endpoint passed or failed.

@@ -3,7 +3,7 @@
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
-use slotwise::{Adapter, AdapterState, implausible};
+use slotwise::{Adapter, AdapterState, EndpointId, UnknownEndpoint, implausible};
 use slotwise_gateway::Gateway;
 use slotwise_gateway::engines::FeedError;
 use slotwise_wire::kv::Report;
@@ -34,18 +34,41 @@ impl Scheduler {
         sampled_at: Option<f64>,
         now: Option<f64>,
     ) -> PyResult<()> {
-        let mut load = slotwise::Load::default();
-        (load.waiting, load.running, load.sleeping) = (waiting, running, sleeping);
-        load.sampled_at = sampled_at.map(|at| instant("sampled_at", at)).transpose()?;
-        if let Some(share) = kv_usage.filter(|share| *share < 0.0 || *share > 1.0) {
-            let message = format!(
-                "kv_usage must be a share between 0 and 1, not {share}: divide per cent by 100"
-            );
-            return Err(PyValueError::new_err(message));
-        }
-        let load = kv_usage.map_or(load, |share| load.kv_usage(share));
+        let load = load(waiting, running, kv_usage, sleeping, sampled_at)?;
         let now = self.now(py, now)?;
         self.input(py, |gateway| gateway.scheduler_mut().handle_load(now, endpoint_id.0, load))
+    }
+
+    #[pyo3(signature = (endpoint_ids, *, waiting = None, running = None, kv_usage = None,
+        sleeping = None, sampled_at = None, now = None))]
+    #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
+    fn handle_loads(
+        &self,
+        py: Python<'_>,
+        endpoint_ids: Vec<EndpointArg>,
+        waiting: Option<Vec<Option<u32>>>,
+        running: Option<Vec<Option<u32>>>,
+        kv_usage: Option<Vec<Option<f64>>>,
+        sleeping: Option<Vec<Option<bool>>>,
+        sampled_at: Option<Vec<Option<f64>>>,
+        now: Option<f64>,
+    ) -> PyResult<Vec<u64>> {
+        let count = endpoint_ids.len();
+        let waiting = column("waiting", waiting, count)?;
+        let running = column("running", running, count)?;
+        let kv_usage = column("kv_usage", kv_usage, count)?;
+        let sleeping = column("sleeping", sleeping, count)?;
+        let sampled_at = column("sampled_at", sampled_at, count)?;
+        let report = |at: usize| {
+            let load = load(waiting[at], running[at], kv_usage[at], sleeping[at], sampled_at[at])?;
+            Ok((endpoint_ids[at].0, load))
+        };
+        let reports = (0..count).map(report).collect::<PyResult<Vec<_>>>()?;
+        let now = self.now(py, now)?;
+        let handle = |gateway: &mut Gateway| {
+            Ok::<_, UnknownEndpoint>(gateway.scheduler_mut().handle_loads(now, &reports))
+        };
+        Ok(self.input(py, handle)?.into_iter().map(EndpointId::as_u64).collect())
     }
 
     #[pyo3(signature = (endpoint_id, passed, *, now = None))]
@@ -240,3 +263,37 @@ const LONG_BATCH: usize = 32 << 10;
 
 /// Bytes of a metrics page above which other Python threads may run meanwhile.
 const LONG_PAGE: usize = 256 << 10;
+
+/// The load that a report shows.
+fn load(
+    waiting: Option<u32>,
+    running: Option<u32>,
+    kv_usage: Option<f64>,
+    sleeping: Option<bool>,
+    sampled_at: Option<f64>,
+) -> PyResult<slotwise::Load> {
+    let mut load = slotwise::Load::default();
+    (load.waiting, load.running, load.sleeping) = (waiting, running, sleeping);
+    load.sampled_at = sampled_at.map(|at| instant("sampled_at", at)).transpose()?;
+    if let Some(share) = kv_usage.filter(|share| *share < 0.0 || *share > 1.0) {
+        let message = format!(
+            "kv_usage must be a share between 0 and 1, not {share}: divide per cent by 100"
+        );
+        return Err(PyValueError::new_err(message));
+    }
+    Ok(kv_usage.map_or(load, |share| load.kv_usage(share)))
+}
+
+/// A value for each of `count` endpoints: no values, if the keyword is missing.
+fn column<T: Copy>(
+    name: &str,
+    values: Option<Vec<Option<T>>>,
+    count: usize,
+) -> PyResult<Vec<Option<T>>> {
+    let values = values.unwrap_or_else(|| vec![None; count]);
+    if values.len() != count {
+        let message = format!("{name} has {} values for {count} endpoints", values.len());
+        return Err(PyValueError::new_err(message));
+    }
+    Ok(values)
+}

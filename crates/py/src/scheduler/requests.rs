@@ -35,6 +35,32 @@ impl Scheduler {
         Ok(picked.is_instance_of::<Dispatch>().then_some(picked))
     }
 
+    /// Decides about several requests, each a mapping of `pick`'s keywords. After an error, none
+    /// stays in flight.
+    #[pyo3(signature = (requests, *, now = None))]
+    fn pick_many<'py>(
+        slf: &Bound<'py, Self>,
+        requests: Vec<Bound<'py, PyDict>>,
+        now: Option<f64>,
+    ) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let now = slf.get().now(slf.py(), now)?.as_micros() as f64 / 1e6;
+        let mut answers: Vec<Bound<'py, PyAny>> = Vec::with_capacity(requests.len());
+        for request in requests {
+            let options = request.copy()?;
+            options.set_item("now", now)?;
+            match slf.call_method("pick", (), Some(&options)) {
+                Ok(answer) => answers.push(answer),
+                Err(error) => {
+                    for dispatch in answers.iter().filter(|it| it.is_instance_of::<Dispatch>()) {
+                        slf.call_method1("cancel", (dispatch.getattr("request_id")?,))?;
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(answers)
+    }
+
     #[pyo3(signature = (prompt = None, *, body = None, path = None, headers = None,
         priority_order = "low_first", allow = None, model = None, adapter = None, cache_salt = None,
         cache_use = None, continues = None, priority = None, flow = None, session = None,

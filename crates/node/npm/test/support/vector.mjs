@@ -91,6 +91,14 @@ export class Runner {
         const sampledAt = sampled_at === undefined ? undefined : sampled_at / 1_000;
         return scheduler.handleLoad(this.#id(endpoint), { ...fromCore(load), sampledAt }, now);
       }
+      case 'handle_loads': {
+        const reports = argument.map(({ endpoint, sampled_at, ...load }) => ({
+          ...fromCore(load),
+          endpointId: this.#id(endpoint),
+          sampledAt: sampled_at === undefined ? undefined : sampled_at / 1_000,
+        }));
+        return scheduler.handleLoads(reports, now);
+      }
       case 'handle_probe': {
         const [endpoint, passed] = argument;
         return scheduler.handleProbe(this.#id(endpoint), passed, now);
@@ -107,6 +115,12 @@ export class Runner {
         return scheduler.handleKvEvent(this.#id(argument.endpoint), event(argument.event), now);
       case 'pick':
         return this.#pick(argument, now);
+      case 'pick_many': {
+        const requests = argument.map((asked) => this.#request(asked, now));
+        const answers = scheduler.pickMany(requests, now);
+        return answers.map((answer, at) =>
+          answer.kind === 'rejected' ? turnedAway(answer) : this.#picked(answer, hasLevel(argument[at])));
+      }
       case 'submit': {
         const { prompt, options } = this.#request(argument, now);
         const answer = scheduler.submit(prompt, options);
