@@ -180,6 +180,8 @@ export declare class NativeScheduler {
   removeIdle(now: number): Array<number>
   /** An endpoint reported its load. */
   handleLoad(now: number, endpointId: number, load: Load): void
+  /** Several endpoints reported their loads. Returns the ids that are not in the pool. */
+  handleLoads(now: number, endpointIds: Float64Array, loads: Array<Load>): Array<number>
   /** A probe of the endpoint passed or failed. */
   handleProbe(now: number, endpointId: number, passed: boolean): void
   /** An endpoint reported its LoRA adapters. */
