@@ -8,10 +8,8 @@
 use alloc::vec::Vec;
 
 use super::best_case::BestCase;
-use super::wait_classes::{WaitClass, WaitClasses};
+use super::wait_classes::{WORD, WaitClass, WaitClasses};
 
-/// Slots of a word.
-pub(crate) const WORD: u32 = 64;
 /// Slots of a chunk.
 pub(crate) const CHUNK: u32 = 64 * WORD;
 

@@ -29,7 +29,7 @@ use crate::time::Instant;
 
 pub(crate) use best_case::BestCase;
 pub(crate) use block_layout::BlockLayout;
-pub(crate) use bounds::{Bounds, CHUNK, WORD};
+pub(crate) use bounds::{Bounds, CHUNK};
 pub use error::{EndpointError, UnknownEndpoint};
 pub(crate) use evictions::Shortfall;
 pub(crate) use external_load::{ExternalLoad, PoolReports};
@@ -39,7 +39,7 @@ pub(crate) use in_flight::{AnswerWeight, InFlightLoad};
 pub use peer_load::PeerLoad;
 pub(crate) use profile_marks::ProfileMarks;
 pub(crate) use slot::Slot;
-pub(crate) use wait_classes::WaitClass;
+pub(crate) use wait_classes::{WORD, WaitClass};
 
 use multiset::Multiset;
 

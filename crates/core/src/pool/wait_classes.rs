@@ -7,7 +7,8 @@
 
 use alloc::vec::Vec;
 
-use super::bounds::WORD;
+/// Slots of a word.
+pub(crate) const WORD: u32 = 64;
 
 /// Classes of all slots, by word.
 #[derive(Debug, Default)]
