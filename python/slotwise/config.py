@@ -125,6 +125,9 @@ class CostPrices:
     """Price of delaying one running answer by a second."""
     decode_cap: float = _DEFAULTS["prices"]["decode_cap"]
     """Longest prefill that the decode term counts."""
+    decode_beyond_cap: float = _DEFAULTS["prices"]["decode_beyond_cap"]
+    """Price of delaying one running answer by a second of the prefill beyond `decode_cap`, for a
+    queued request while none of lower priority is queued."""
     adapter: float = _DEFAULTS["prices"]["adapter"]
     """Price of a second of loading adapters."""
 
@@ -133,7 +136,8 @@ class CostPrices:
         """The prices that follow from a service level: ``ttft`` seconds to the first token, and
         ``tpot`` seconds per output token after it. 2 and 0.1 give the defaults.
 
-        ``kv`` and ``decode`` are in proportion to ``ttft / tpot``, and ``decode_cap`` is ``ttft``.
+        ``kv``, ``decode`` and ``decode_beyond_cap`` are in proportion to ``ttft / tpot``, and
+        ``decode_cap`` is ``ttft``.
         A time below a microsecond counts as one; a negative one or NaN raises ``ValueError``.
         Computes in O(1).
 

@@ -176,6 +176,9 @@ pub struct CostPrices {
     pub decode: Option<f64>,
     /// Seconds of prefill that the decode term counts at most. Default: 2.
     pub decode_cap: Option<f64>,
+    /// Price of delaying one running answer by a second of the prefill beyond `decodeCap`, for a
+    /// queued request while none of lower priority is queued. Default: 0.06.
+    pub decode_beyond_cap: Option<f64>,
     /// Price of a second of loading adapters. Default: 2.
     pub adapter: Option<f64>,
 }
@@ -293,6 +296,7 @@ impl TryFrom<Config> for slotwise::Config {
             set.kv => prices.kv, finite, "prices.kv";
             set.decode => prices.decode, finite, "prices.decode";
             set.decode_cap => prices.decode_cap, finite, "prices.decodeCap";
+            set.decode_beyond_cap => prices.decode_beyond_cap, finite, "prices.decodeBeyondCap";
             set.adapter => prices.adapter, finite, "prices.adapter";
         }
         if let Some(flow) = given.flow {
@@ -346,6 +350,7 @@ impl From<slotwise::CostPrices> for CostPrices {
             kv: Some(prices.kv.get()),
             decode: Some(prices.decode),
             decode_cap: Some(prices.decode_cap.get()),
+            decode_beyond_cap: Some(prices.decode_beyond_cap),
             adapter: Some(prices.adapter),
         }
     }

@@ -27,7 +27,7 @@ pub struct FlowConfig {
     )]
     pub fairness: Option<String>,
     /// The request of a flow that is served first: by arrival; by expiry; by the deadline of its
-    /// first token; or by least work. Default: `'fcfs'`.
+    /// first token; or by least work. Default: `'shortest_work'`.
     #[napi(ts_type = "'fcfs' | 'edf' | 'slo_deadline' | 'shortest_work'")]
     pub order: Option<String>,
     /// Share of the dispatched seconds for lower bands while a higher one waits too, up to 0.5.

@@ -110,7 +110,6 @@ pub enum Fairness {
 #[non_exhaustive]
 pub enum QueueOrder {
     /// First come, first served.
-    #[default]
     Fcfs,
     /// Earliest deadline first: the request that expires first. Requests without a TTL are last.
     Edf,
@@ -118,6 +117,7 @@ pub enum QueueOrder {
     SloDeadline,
     /// The least predicted work. Each second of waiting counts as 0.1 s less work, so no request
     /// starves.
+    #[default]
     ShortestWork,
 }
 

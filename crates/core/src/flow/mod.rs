@@ -328,7 +328,8 @@ impl<T> RequestQueue<T> {
         let Request { queue, parked_work, .. } = self.requests[index];
         let priority = self.ledger.priority_of(self.queues.flow_of(queue));
         let own = self.queues.waits_for(queue).map(|slot| (slot, parked_work));
-        Some(ParkedWork { ledger: &self.ledger, queues: &self.queues, priority, own })
+        let is_lowest = !self.waits_below(priority);
+        Some(ParkedWork { ledger: &self.ledger, queues: &self.queues, priority, is_lowest, own })
     }
 
     /// Opens an endpoint: requests that wait for it become candidates.
@@ -379,6 +380,21 @@ impl<T> RequestQueue<T> {
     /// included.
     pub(crate) fn bands(&self) -> impl Iterator<Item = (i32, QueueTotals, usize)> {
         self.ledger.descending().map(|(_, band)| (band.priority, band.sum, band.flows.len()))
+    }
+
+    /// Number of flows with waiting requests, over all bands. Computes in **O(1)**.
+    pub(crate) fn waiting_flows(&self) -> usize {
+        self.ledger.flows.len() - self.ledger.idle
+    }
+
+    /// Whether a request of lower priority waits. Computes in **O(bands)**.
+    pub(crate) fn waits_below(&self, priority: i32) -> bool {
+        self.bands().any(|(band, sum, _)| band < priority && sum.requests > 0)
+    }
+
+    /// Whether a request of higher priority waits. Computes in **O(bands)**.
+    pub(crate) fn waits_above(&self, priority: i32) -> bool {
+        self.bands().any(|(band, sum, _)| band > priority && sum.requests > 0)
     }
 
     /// The band for a request of this priority. Computes in **O(log bands)**.

@@ -13,6 +13,8 @@ pub(crate) struct ParkedWork<'a> {
     pub(super) ledger: &'a Ledger,
     pub(super) queues: &'a Queues,
     pub(super) priority: i32,
+    /// Whether no request of a lower band waits.
+    pub(crate) is_lowest: bool,
     /// The endpoint that the request itself is parked for, and its work there.
     pub(super) own: Option<(u32, u64)>,
 }

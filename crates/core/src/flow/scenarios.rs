@@ -278,7 +278,9 @@ fn lower_bands_have_their_share_and_no_more() {
 #[test]
 fn turns_are_counted_or_weighed_as_the_policy_says() {
     let turns = |fairness| {
-        let mut room = room(|config| config.fairness = fairness);
+        let mut room = room(|config| {
+            (config.fairness, config.order) = (fairness, QueueOrder::Fcfs);
+        });
         for number in 0..40u64 {
             let (flow, cost, what) =
                 if number % 2 == 0 { (1, 3.0, "long") } else { (2, 1.0, "short") };

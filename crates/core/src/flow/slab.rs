@@ -27,7 +27,6 @@ impl<T> Slab<T> {
         self.0.get(at as usize)
     }
 
-    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }

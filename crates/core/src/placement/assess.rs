@@ -106,6 +106,7 @@ pub(super) fn assess<P: Profile>(
         kv_tokens: slot.in_flight.kv_tokens() as f64 + external.kv_tokens,
         capacity: f64::from(slot.kv_cache_tokens),
         running: slot.in_flight.weighted_running() + external.running * fleet.answers.mean_weight(),
+        yields: query.parked_work.is_some_and(|work| work.is_lowest),
         adapter: adapter.priced,
         adapter_load: adapter.load,
         backoff_remaining: slot.backoff_remaining(now),

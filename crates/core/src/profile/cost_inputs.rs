@@ -27,6 +27,8 @@ pub(crate) struct CostInputs {
     pub(crate) capacity: f64,
     /// Running answers, weighted by the shortness of their model's answers.
     pub(crate) running: f64,
+    /// Whether the request waits for its turn and none of lower priority does.
+    pub(crate) yields: bool,
     /// Time to load the adapter, and to load back the one that it displaces.
     pub(crate) adapter: Seconds,
     /// Time for which loading the adapter stops the engine.

@@ -9,7 +9,8 @@
 //! prefill            2 · w                   the request's own prefill, priced for the fleet
 //! cache_eviction     4 · H · φ · recompute   recomputation of other sessions' evicted blocks
 //! kv                 4 s · m · (K + in) / cap   slower decoding, and waits, in a full cache
-//! decode             0.03 · B · min(w, 2 s)  delay of each running answer during prefill and load
+//! decode             0.03 · B · min(w, 2 s)  delay of each running answer during prefill and load;
+//!                    + 0.06 · B · (w - 2 s)  beyond 2 s only for a queued request
 //! adapter            2 · L                   loading the adapter, reloading the displaced one
 //! failure_backoff    R                       time until the backoff after failures ends
 //! ```
@@ -76,11 +77,20 @@ impl CostPrices {
             cache_eviction: inputs.recompute
                 * (self.cache_eviction * inputs.reuse * self.eviction_risk(inputs)),
             kv: self.kv * ((inputs.kv_tokens + inputs.tokens) / inputs.capacity),
-            decode: (inputs.work + inputs.adapter_load).min(self.decode_cap)
-                * (self.decode * inputs.running),
+            decode: self.decode_cost(inputs),
             adapter: inputs.adapter * self.adapter,
             failure_backoff: inputs.backoff_remaining,
         }
+    }
+
+    fn decode_cost(&self, inputs: &CostInputs) -> Seconds {
+        let stall = inputs.work + inputs.adapter_load;
+        let capped = stall.min(self.decode_cap);
+        let cost = capped * (self.decode * inputs.running);
+        if !inputs.yields {
+            return cost;
+        }
+        cost + (stall - capped) * (self.decode_beyond_cap * inputs.running)
     }
 
     /// Probability that an evicted block is warm: 0 while the warm working set and the new tokens
@@ -121,5 +131,16 @@ mod tests {
         };
         assert!((decode(1.0) - 0.3).abs() < 1e-9);
         assert!((decode(2.0) - decode(60.0)).abs() < 1e-9);
+    }
+
+    #[test]
+    fn long_prompts_that_wait_prefer_endpoints_with_few_running_answers() {
+        let prices = CostPrices::default();
+        let decode = |work: f64, yields: bool| {
+            let inputs = CostInputs { work: Seconds::new(work), running: 10.0, yields, ..inputs() };
+            prices.terms(&inputs).decode.get()
+        };
+        assert!((decode(1.0, true) - decode(1.0, false)).abs() < 1e-9);
+        assert!((decode(7.0, true) - decode(7.0, false) - 10.0 * 0.06 * 5.0).abs() < 1e-9);
     }
 }

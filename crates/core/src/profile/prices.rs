@@ -44,6 +44,11 @@ pub struct CostPrices {
     /// Longest prefill that the decode term counts. Without a cap, long prompts would prefer long
     /// queues to running answers.
     pub decode_cap: Seconds,
+    /// Price of delaying one running answer by a second of the prefill beyond `decode_cap`, for a
+    /// queued request while none of lower priority is queued. Such a request can wait, so long
+    /// prompts gather on the endpoints with the fewest running answers. It counts answers as
+    /// `decode` does.
+    pub decode_beyond_cap: f64,
     /// Price of a second of loading adapters.
     pub adapter: f64,
 }
@@ -59,6 +64,7 @@ impl Default for CostPrices {
             kv: Seconds::new(4.0),
             decode: 0.03,
             decode_cap: Seconds::new(2.0),
+            decode_beyond_cap: 0.06,
             adapter: 2.0,
         }
     }
@@ -78,8 +84,9 @@ impl CostPrices {
     ///
     /// The unit of all prices is a second of TTFT. A second uses `1 / ttft` of one time of the
     /// level, and a second per token `1 / tpot` of the other, so time per token is worth
-    /// `ttft / tpot` times as much. `kv` and `decode`, which price time per token, are in
-    /// proportion to that ratio. `decode_cap` is `ttft`. All other prices are of TTFT alone.
+    /// `ttft / tpot` times as much. `kv`, `decode` and `decode_beyond_cap`, which price time per
+    /// token, are in proportion to that ratio. `decode_cap` is `ttft`. All other prices are of TTFT
+    /// alone.
     ///
     /// ```
     /// use core::time::Duration;
@@ -105,6 +112,7 @@ impl CostPrices {
             kv: usual.kv * ratio,
             decode: usual.decode * ratio,
             decode_cap: usual.decode_cap * times(ttft, Self::TTFT),
+            decode_beyond_cap: usual.decode_beyond_cap * ratio,
             ..usual
         }
     }
@@ -119,6 +127,7 @@ impl CostPrices {
             ("prices.kv", self.kv.get()),
             ("prices.decode", self.decode),
             ("prices.decode_cap", self.decode_cap.get()),
+            ("prices.decode_beyond_cap", self.decode_beyond_cap),
             ("prices.adapter", self.adapter),
         ];
         let bad = prices.into_iter().find(|(_, price)| !(price.is_finite() && *price >= 0.0));
@@ -141,6 +150,7 @@ struct PriceFile {
     kv: Option<Seconds>,
     decode: Option<f64>,
     decode_cap: Option<Seconds>,
+    decode_beyond_cap: Option<f64>,
     adapter: Option<f64>,
 }
 
@@ -176,6 +186,7 @@ impl From<PriceFile> for CostPrices {
             kv: file.kv.unwrap_or(level.kv),
             decode: file.decode.unwrap_or(level.decode),
             decode_cap: file.decode_cap.unwrap_or(level.decode_cap),
+            decode_beyond_cap: file.decode_beyond_cap.unwrap_or(level.decode_beyond_cap),
             adapter: file.adapter.unwrap_or(level.adapter),
         }
     }

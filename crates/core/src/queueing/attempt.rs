@@ -11,7 +11,7 @@ use crate::plan::{Plan, answer_role, plan};
 use crate::pool::Slot;
 use crate::request::Request;
 use crate::subset::Subset;
-use crate::time::{Instant, Seconds};
+use crate::time::Seconds;
 
 impl Queueing {
     /// The next request to attempt, from the bands that may dispatch.
@@ -56,6 +56,7 @@ impl Queueing {
                 as u32
                 % (u32::MAX - CLASSES);
         let session_admission = self.session_admission.as_ref().filter(|_| starts);
+        let others = self.has_other_flows(fleet.now);
         let Workspace { lookup, frontier, cycle } = workspace;
         let query = Query {
             session_admission,
@@ -67,7 +68,7 @@ impl Queueing {
         let mut plan = match cycle {
             // Endpoints with room first, as in the reference: its saturation detector also filters.
             Some(cycle) => plan(fleet, query, &mut |query| {
-                cycle.place(fleet, query, |slot| capacity::has_room(fleet, slot))
+                cycle.place(fleet, query, |slot| capacity::has_room(fleet, slot, others))
             }),
             None => plan(fleet, query, &mut |query| {
                 placement::place(fleet, query, &fleet.profile(query.lookup.model), frontier)
@@ -75,7 +76,7 @@ impl Queueing {
         };
         let query = Query { relaxation: plan.answer.relaxation, ..query };
         if plan.prefill.is_none() && cycle.is_none() {
-            pass_over_full(fleet, query, &mut plan.answer.ranking, frontier);
+            pass_over_full(fleet, query, others, &mut plan.answer.ranking, frontier);
         }
         let Placement { ranking, refusal, .. } = &plan.answer;
         let chosen = ranking.split().map(|((id, best), _)| (*id, best.service()));
@@ -97,7 +98,7 @@ impl Queueing {
             return Attempt::ParkForAny(class);
         }
         let full = |id: &EndpointId| {
-            fleet.pool.get(*id).is_ok_and(|slot| !capacity::has_room(fleet, slot))
+            fleet.pool.get(*id).is_ok_and(|slot| !capacity::has_room(fleet, slot, others))
         };
         if let Some(leg) = plan.legs().find(full) {
             return Attempt::ParkFor(leg.slot, Seconds::ZERO);
@@ -109,54 +110,28 @@ impl Queueing {
             // The other endpoint would have to compute the prompt, too; and a scheduling profile
             // has no costs to compare.
             Ok(slot)
-                if !capacity::has_room(fleet, slot)
+                if !capacity::has_room(fleet, slot, others)
                     && (plan.prefill.is_some() || ranking.chosen.is_some()) =>
             {
                 Attempt::ParkFor(best.slot, work)
             }
-            Ok(slot) if !capacity::has_room(fleet, slot) => {
-                let (free, holding_out_since) =
-                    self.settle_for_less(fleet, query, queued, ranking, frontier);
-                if let Some((ranking, best)) = free {
-                    let answer = Placement { ranking, ..plan.answer };
-                    return Attempt::Dispatch(Plan { answer, ..plan }, best);
-                }
-                if let Some(queued) = self.waiting.get_mut(ticket) {
-                    queued.holding_out_since = holding_out_since;
+            Ok(slot) if !capacity::has_room(fleet, slot, others) => {
+                let waited = Seconds::from(query.now.saturating_since(queued.since));
+                let may_settle = self.settling.may_search(&self.waiting, queued, waited);
+                if may_settle {
+                    self.settling.record_search(fleet);
+                    if let Some((ranking, best)) =
+                        settle(fleet, query, others, waited, ranking, frontier)
+                    {
+                        let answer = Placement { ranking, ..plan.answer };
+                        return Attempt::Dispatch(Plan { answer, ..plan }, best);
+                    }
                 }
                 Attempt::ParkFor(best.slot, work)
             }
             Ok(_) => Attempt::Dispatch(plan, best),
             Err(_) => Attempt::ParkForAny(class),
         }
-    }
-
-    /// Decides whether a request that waits for its best endpoint takes the best one that has room.
-    /// Returns that ranking, if so, and since when such an endpoint was available.
-    ///
-    /// The request waits as many seconds as the other endpoint costs more, and then takes it. This
-    /// is the ski-rental rule (Karlin et al., 1988): at most twice the optimal cost. It applies
-    /// only while requests of lower priority wait, which could use that endpoint meanwhile.
-    fn settle_for_less(
-        &self,
-        fleet: &Fleet,
-        query: Query<'_>,
-        queued: &QueuedRequest,
-        ranking: &Ranking,
-        frontier: &mut SearchFrontier,
-    ) -> (Option<(Ranking, EndpointId)>, Option<Instant>) {
-        let mine = queued.charge.priority.0;
-        if !self.waiting.bands().any(|(band, sum, _)| band < mine && sum.requests > 0) {
-            return (None, queued.holding_out_since);
-        }
-        let free = search_answer(fleet, query, frontier, |slot| capacity::has_room(fleet, slot));
-        let (Some(((_, best), _)), Some(((id, other), _))) = (ranking.split(), free.split()) else {
-            return (None, queued.holding_out_since);
-        };
-        let since = queued.holding_out_since.unwrap_or(query.now);
-        let waited = Seconds::from(query.now.saturating_since(since));
-        let id = *id;
-        ((other.cost - best.cost <= waited).then_some((free, id)), Some(since))
     }
 }
 
@@ -165,10 +140,11 @@ impl Queueing {
 fn pass_over_full(
     fleet: &Fleet,
     query: Query<'_>,
+    others: bool,
     ranking: &mut Ranking,
     frontier: &mut SearchFrontier,
 ) {
-    let full = |slot: &Slot| capacity::is_full(fleet, slot);
+    let full = |slot: &Slot| capacity::is_full(fleet, slot, others);
     let best = ranking.split().and_then(|((id, _), _)| fleet.pool.get(*id).ok());
     if !fleet.config.flow.saturation.reads_reports() || !best.is_some_and(full) {
         return;
@@ -177,6 +153,23 @@ fn pass_over_full(
     if kept.split().is_some() {
         *ranking = kept;
     }
+}
+
+/// The best endpoint with room and its ranking, if the request has waited longer than its extra
+/// cost.
+fn settle(
+    fleet: &Fleet,
+    query: Query<'_>,
+    has_other_flows: bool,
+    waited: Seconds,
+    ranking: &Ranking,
+    frontier: &mut SearchFrontier,
+) -> Option<(Ranking, EndpointId)> {
+    let has_room = |slot: &Slot| capacity::has_room(fleet, slot, has_other_flows);
+    let free = search_answer(fleet, query, frontier, has_room);
+    let (((_, best), _), ((id, other), _)) = (ranking.split()?, free.split()?);
+    let (id, extra) = (*id, other.cost - best.cost);
+    (extra <= waited).then_some((free, id))
 }
 
 /// The ranking of the endpoints for the answer that pass a filter.

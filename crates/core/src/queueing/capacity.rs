@@ -6,21 +6,23 @@ use crate::flow::EndpointLoad;
 use crate::pool::{ExternalLoad, Slot};
 use crate::time::Instant;
 
-/// Whether queued requests may be dispatched to the endpoint now. Without room, a later first token
+/// Whether queued requests may be dispatched to the endpoint now, and whether requests of several
+/// flows waited lately. Without room, a later first token
 /// or end of a request on the endpoint reopens it.
-pub(super) fn has_room(fleet: &Fleet, slot: &Slot) -> bool {
+pub(super) fn has_room(fleet: &Fleet, slot: &Slot, has_other_flows: bool) -> bool {
     let now = fleet.now;
     let flow = &fleet.config.flow;
     let booked = slot.in_flight.falls_to(flow.max_queued_prefill, now) > now;
     // A policy that reads reports can close an endpoint without own requests; reports, and their
     // age, reopen it.
     let can_close = flow.saturation.reads_reports() || slot.in_flight.requests() > 0;
-    !(booked || can_close && is_full(fleet, slot))
+    !(booked || can_close && is_full(fleet, slot, has_other_flows))
 }
 
 /// Whether the policy of saturation closes this endpoint, whatever the rest of the pool does.
-pub(super) fn is_full(fleet: &Fleet, slot: &Slot) -> bool {
-    !fleet.config.flow.saturation.has_room(&endpoint_load(fleet, fleet.now, slot))
+pub(super) fn is_full(fleet: &Fleet, slot: &Slot, has_other_flows: bool) -> bool {
+    let load = endpoint_load(fleet, fleet.now, slot);
+    !fleet.config.flow.saturation.has_room(&load, has_other_flows)
 }
 
 /// The saturation of the endpoints that accept requests.

@@ -26,7 +26,8 @@ impl Queueing {
         let goes = slot.adapters.is_resident(adapter)
             || !fleet.is_crowded()
             || fleet.may_displace(slot, adapter, fleet.now)
-            || self.loads.next == Some(adapter) && capacity::has_room(fleet, slot);
+            || self.loads.next == Some(adapter)
+                && capacity::has_room(fleet, slot, self.has_other_flows(fleet.now));
         (!goes).then_some(adapter)
     }
 

@@ -7,6 +7,7 @@
 //! | `poll` | what is returned next, and when to poll again |
 //! | `attempt` | one dispatch attempt: dispatch, park or evict |
 //! | `wakeup` | what unparks requests: first tokens, ends, changes of the pool, the clock |
+//! | `settling` | when a request takes an endpoint that is not its best |
 //! | `capacity` | whether an endpoint has room, and how saturated the pool is |
 //! | `loads`, `load_queue` | requests that wait until their adapter is loaded |
 //! | `evict` | requests that leave the queue without a dispatch |
@@ -24,6 +25,7 @@ mod poll;
 mod queued_request;
 mod retry;
 mod retry_slots;
+mod settling;
 mod submit;
 mod wakeup;
 
@@ -36,6 +38,7 @@ pub(crate) use queued_request::{FlowCharge, QueuedRequest};
 pub(crate) use retry_slots::RetrySlots;
 
 use load_queue::LoadQueue;
+use settling::Settling;
 
 use crate::config::Config;
 use crate::endpoint::EndpointId;
@@ -63,9 +66,16 @@ pub(crate) struct Queueing {
     next_other: u32,
     /// Requests whose adapter has to be loaded in the window.
     loads: LoadQueue,
+    /// Searches for endpoints with room since the last event.
+    settling: Settling,
+    /// Until then, requests of several flows count as waiting.
+    several_flows_until: Instant,
     /// Rounds of attempts, where saturation counts.
     rounds: u64,
 }
+
+/// How long a flow is expected to return after requests of several flows waited.
+const FLOWS_RETURN: Duration = Duration::from_secs(60);
 
 /// The shortest wait.
 const TICK: Duration = Duration::from_micros(1);
@@ -86,8 +96,22 @@ impl Queueing {
             wakeups: BTreeSet::new(),
             next_other: 0,
             loads: LoadQueue::default(),
+            settling: Settling::default(),
+            several_flows_until: Instant::ORIGIN,
             rounds: 0,
         }
+    }
+
+    /// Records that requests of several flows wait, if they do. Computes in **O(1)**.
+    fn watch_flows(&mut self, now: Instant) {
+        if self.waiting.waiting_flows() > 1 {
+            self.several_flows_until = now + FLOWS_RETURN;
+        }
+    }
+
+    /// Whether requests of several flows waited lately.
+    fn has_other_flows(&self, now: Instant) -> bool {
+        now < self.several_flows_until
     }
 
     /// The saturation of the pool.

@@ -46,6 +46,7 @@ impl Queueing {
         }
         self.wake(fleet);
         self.waiting.expire(fleet.now);
+        self.watch_flows(fleet.now);
         loop {
             let evicted = self.next_evicted(fleet, in_flight);
             if let Some(evicted) = evicted.or_else(|| self.next_stranded(fleet, in_flight)) {
@@ -137,7 +138,8 @@ impl Queueing {
             let identity = flow::SessionIdentity { id: queued.session, chain };
             admission.begin(fleet.now, identity, endpoint.slot, tokens)
         });
-        if fleet.pool.get(endpoint).is_ok_and(|slot| !capacity::has_room(fleet, slot)) {
+        let others = self.has_other_flows(fleet.now);
+        if fleet.pool.get(endpoint).is_ok_and(|slot| !capacity::has_room(fleet, slot, others)) {
             self.waiting.close(endpoint.slot);
         }
         session

@@ -16,8 +16,6 @@ use crate::time::{Instant, Seconds};
 pub(crate) struct QueuedRequest {
     pub(crate) id: RequestId,
     pub(crate) since: Instant,
-    /// Since when the request waits for its best endpoint although another has room.
-    pub(crate) holding_out_since: Option<Instant>,
     pub(crate) charge: FlowCharge,
     /// The key of the flow or session, if the request has one.
     pub(crate) suspect: Option<u64>,
@@ -62,7 +60,6 @@ impl QueuedRequest {
         Self {
             id,
             since,
-            holding_out_since: None,
             charge,
             suspect: None,
             load: None,

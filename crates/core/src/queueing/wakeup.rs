@@ -17,7 +17,7 @@ impl Queueing {
         self.open_classes();
         let Ok(slot) = fleet.pool.get(endpoint) else { return };
         self.open_loaded(slot);
-        if capacity::has_room(fleet, slot) {
+        if capacity::has_room(fleet, slot, self.has_other_flows(fleet.now)) {
             self.waiting.open(endpoint.slot);
             self.open_others(fleet);
         }
@@ -36,6 +36,7 @@ impl Queueing {
     /// Opens the next few slots for which requests may be parked, in turn. The first request of
     /// each is attempted; the slot closes again if the request is parked for it again.
     fn open_others(&mut self, fleet: &Fleet) {
+        self.settling.retry();
         let slots = fleet.pool.bounds().len();
         for _ in 0..slots.min(OTHERS) {
             self.next_other = if self.next_other + 1 < slots { self.next_other + 1 } else { 0 };
@@ -50,6 +51,7 @@ impl Queueing {
     /// Handles a change of the pool: every parked request may have a better endpoint now.
     pub(crate) fn pool_changed(&mut self, fleet: &Fleet) {
         if self.waiting.sum().requests > 0 {
+            self.settling.retry();
             (0..fleet.pool.bounds().len()).for_each(|slot| self.waiting.release(slot));
             self.open_classes();
             self.open_loads();
@@ -68,7 +70,7 @@ impl Queueing {
             self.wakeups.remove(&(at, number));
             self.loads.retry();
             let Some(slot) = fleet.pool.at(number) else { continue };
-            if capacity::has_room(fleet, slot) {
+            if capacity::has_room(fleet, slot, self.has_other_flows(fleet.now)) {
                 self.waiting.open(number);
                 self.open_others(fleet);
             } else {

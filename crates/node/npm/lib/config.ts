@@ -108,6 +108,7 @@ const PRICES = {
   kv: 'number',
   decode: 'number',
   decodeCap: 'number',
+  decodeBeyondCap: 'number',
   adapter: 'number',
 } satisfies SchemaOf<CostPrices>;
 
@@ -282,7 +283,8 @@ export function checkOptions(options: SchedulerOptions): void {
  * The prices that follow from a service level: `ttftMs` to the first token, and `tpotMs` per output
  * token after it. 2,000 and 100 give the defaults.
  *
- * `kv` and `decode` are in proportion to `ttftMs / tpotMs`, and `decodeCap` is the TTFT in seconds.
+ * `kv`, `decode` and `decodeBeyondCap` are in proportion to `ttftMs / tpotMs`, and `decodeCap` is
+ * the TTFT in seconds.
  * A time below a microsecond counts as one. Computes in O(1).
  *
  * @throws TypeError if a time is missing, RangeError if it is negative or NaN.

@@ -571,6 +571,11 @@ export interface CostPrices {
   decode?: number
   /** Seconds of prefill that the decode term counts at most. Default: 2. */
   decodeCap?: number
+  /**
+   * Price of delaying one running answer by a second of the prefill beyond `decodeCap`, for a
+   * queued request while none of lower priority is queued. Default: 0.06.
+   */
+  decodeBeyondCap?: number
   /** Price of a second of loading adapters. Default: 2. */
   adapter?: number
 }
@@ -832,7 +837,7 @@ export interface FlowConfig {
   fairness?: 'start_time' | 'round_robin' | 'global_strict' | 'least_attained_service' | 'least_attained_tokens'
   /**
    * The request of a flow that is served first: by arrival; by expiry; by the deadline of its
-   * first token; or by least work. Default: `'fcfs'`.
+   * first token; or by least work. Default: `'shortest_work'`.
    */
   order?: 'fcfs' | 'edf' | 'slo_deadline' | 'shortest_work'
   /**

@@ -57,7 +57,8 @@ pub struct ContinuousSaturation {
     /// step, accelerators idle.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
     pub max_queued_prefill: Duration,
-    /// Share of the KV cache at which an endpoint is full; above it, engines preempt.
+    /// Share of the KV cache at which an endpoint is full; above it, engines preempt. While
+    /// requests of only one flow wait, half of the rest may be used too.
     pub kv_limit: f64,
 }
 

@@ -90,10 +90,14 @@ impl SaturationPolicy {
 
     /// Whether this policy lets an endpoint take another request. The continuous policy checks only
     /// the KV cache, because [`FlowConfig::hold`](super::FlowConfig::hold) limits queued prefill.
-    pub(crate) fn has_room(&self, endpoint: &EndpointLoad) -> bool {
+    ///
+    /// Above the limit, the KV cache is a reserve for requests of other flows. While there are
+    /// none, half of it is in use, too.
+    pub(crate) fn has_room(&self, endpoint: &EndpointLoad, has_other_flows: bool) -> bool {
         match self {
-            Self::Continuous(policy) => {
-                endpoint.kv_tokens < policy.kv_limit * endpoint.kv_cache_tokens
+            Self::Continuous(ContinuousSaturation { kv_limit, .. }) => {
+                let limit = if has_other_flows { *kv_limit } else { f64::midpoint(*kv_limit, 1.0) };
+                endpoint.kv_tokens < limit * endpoint.kv_cache_tokens
             }
             Self::UtilizationDetector(detector) => detector.of(endpoint) < 1.0 + detector.headroom,
             Self::ConcurrencyDetector(detector) => self.of(endpoint) < 1.0 + detector.headroom,
@@ -223,11 +227,12 @@ mod tests {
         let long = EndpointLoad { booked: Seconds::new(8.0), ..idle() };
         let half = EndpointLoad { booked: Seconds::new(0.125), ..idle() };
         assert_is(continuous(), &[long, idle(), half, idle()], 0.375);
-        assert!(continuous().has_room(&long), "what is booked is no reason");
+        assert!(continuous().has_room(&long, true), "what is booked is no reason");
         let cached = EndpointLoad { kv_tokens: 64_000.0, ..half };
         assert_is(continuous(), &[cached], 0.8);
         let full = EndpointLoad { kv_tokens: 80_000.0, ..half };
-        assert!(continuous().has_room(&cached) && !continuous().has_room(&full));
+        assert!(continuous().has_room(&cached, true) && !continuous().has_room(&full, true));
+        assert!(continuous().has_room(&full, false), "it is a reserve for other flows");
     }
 
     #[test]
@@ -268,7 +273,7 @@ mod tests {
         let detector = ConcurrencyDetector { headroom: 0.2, ..ConcurrencyDetector::default() };
         let policy = SaturationPolicy::ConcurrencyDetector(detector);
         let sent = |in_flight| EndpointLoad { in_flight, ..idle() };
-        assert!(policy.has_room(&sent(119)) && !policy.has_room(&sent(120)));
+        assert!(policy.has_room(&sent(119), true) && !policy.has_room(&sent(120), true));
         assert_is(policy, &[sent(110)], 1.1);
     }
 
