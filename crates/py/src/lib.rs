@@ -43,6 +43,7 @@ mod serde_bridge;
 mod shared;
 
 use pyo3::prelude::*;
+use slotwise_gateway::json::write_config;
 
 /// Decides where LLM requests go: the native part of `slotwise`.
 #[pymodule(gil_used = false)]
@@ -92,8 +93,8 @@ mod _core {
 
     /// The default configuration as JSON.
     #[pyfunction]
-    fn default_config() -> PyResult<String> {
-        serde_bridge::to_json(&slotwise::Config::default())
+    fn default_config() -> String {
+        write_config(&slotwise::Config::default())
     }
 
     /// The prices that follow from a service level in seconds, as JSON.

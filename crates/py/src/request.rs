@@ -49,13 +49,13 @@ pub(crate) struct RequestOptions<'a, 'py> {
 
 impl<'a> RequestOptions<'a, '_> {
     /// Builds the core's request and passes it on.
-    pub(crate) fn with<T>(
+    pub(crate) fn with<'py>(
         &self,
-        py: Python<'_>,
+        py: Python<'py>,
         now: Instant,
         readers: &Readers,
-        ask: impl FnOnce(&Request<'_>) -> PyResult<T>,
-    ) -> PyResult<T> {
+        ask: &dyn Fn(&Request<'_>) -> PyResult<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let (labels, plugin_headers) = (texts(self.labels)?, texts(self.plugin_headers)?);
         let (labels, plugin_headers) = (borrowed(&labels)?, borrowed(&plugin_headers)?);
         let exclude: Vec<EndpointId> =

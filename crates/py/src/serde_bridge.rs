@@ -7,22 +7,29 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use slotwise_gateway::json::ArgumentError;
 
-/// Converts a dataclass, a mapping or an endpoint's name to one of the core's types.
-pub(crate) fn from_python<T: DeserializeOwned>(value: &Bound<'_, PyAny>) -> PyResult<T> {
+/// Converts a dataclass, a mapping or an endpoint's name with one of the gateway crate's readers.
+pub(crate) fn from_python<T>(
+    value: &Bound<'_, PyAny>,
+    read: fn(&str) -> Result<T, ArgumentError>,
+) -> PyResult<T> {
+    let json = encode(value)?;
+    read(&json).map_err(|error| refused(value, &error))
+}
+
+fn encode(value: &Bound<'_, PyAny>) -> PyResult<String> {
     static ENCODE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let encode = ENCODE.import(value.py(), "slotwise.config", "encode")?;
-    let json: String = encode.call1((value,))?.extract()?;
-    let mut reader = serde_json::Deserializer::from_str(&json);
-    serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        // A position in the JSON has no meaning for a caller that passed an object.
-        let reason = error.inner().to_string();
-        let reason = reason.split(" at line ").next().unwrap_or_default();
-        let type_error = reason.starts_with("invalid type");
-        let message = format!("{}.{}: {reason}", name_of(value), error.path());
-        if type_error { PyTypeError::new_err(message) } else { PyValueError::new_err(message) }
-    })
+    ENCODE.import(value.py(), "slotwise.config", "encode")?.call1((value,))?.extract()
+}
+
+/// The exception for a value with an invalid field.
+fn refused(value: &Bound<'_, PyAny>, error: &ArgumentError) -> PyErr {
+    let message = format!("{}: {error}", name_of(value));
+    match message.contains("invalid type") {
+        true => PyTypeError::new_err(message),
+        false => PyValueError::new_err(message),
+    }
 }
 
 /// Converts one of the core's types, or of the wire's reports, with this function of `slotwise`.
@@ -31,7 +38,16 @@ pub(crate) fn to_python<'py>(
     (module, decode): (&str, &str),
     value: &impl Serialize,
 ) -> PyResult<Bound<'py, PyAny>> {
-    py.import(module)?.getattr(decode)?.call1((to_json(value)?,))
+    decoded(py, (module, decode), to_json(value)?)
+}
+
+/// Converts JSON with this function of `slotwise`.
+pub(crate) fn decoded<'py>(
+    py: Python<'py>,
+    (module, decode): (&str, &str),
+    json: String,
+) -> PyResult<Bound<'py, PyAny>> {
+    py.import(module)?.getattr(decode)?.call1((json,))
 }
 
 pub(crate) fn to_json(value: &impl Serialize) -> PyResult<String> {

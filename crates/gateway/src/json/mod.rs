@@ -4,8 +4,10 @@
 //! |---|---|
 //! | `mod` | arguments, their error, and numbers |
 //! | `bits` | integers of 64 bits |
+//! | `values` | configurations and endpoints |
 
 mod bits;
+mod values;
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -18,6 +20,7 @@ use serde_json::Value;
 use crate::tree::{self, Node, ReadError};
 
 pub(crate) use bits::Bits;
+pub use values::{read_config, read_endpoint, write_config, write_endpoint};
 
 /// An argument of a call is invalid.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -47,6 +47,11 @@ impl ReadError {
         self.in_field(&format!("[{at}]"))
     }
 
+    /// The path to the value; empty for the whole.
+    pub(crate) fn path(&self) -> &str {
+        &self.0.path
+    }
+
     /// Place, path and message for a file.
     #[cfg(feature = "config")]
     pub(crate) fn into_parts(self) -> (Option<Place>, String, String) {

@@ -20,9 +20,7 @@ use alloc::vec::Vec;
 pub(crate) use error::ReadError;
 #[cfg(feature = "config")]
 pub(crate) use error::unknown;
-#[cfg(feature = "config")]
-pub(crate) use reader::read;
-pub(crate) use reader::{Reader, read_of_host};
+pub(crate) use reader::{Reader, read, read_of_host};
 
 /// A place in a text. Both numbers count from 1.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]

@@ -15,7 +15,6 @@ use super::error::ReadError;
 use super::{Entry, Node, Value};
 
 /// Reads a value of a file.
-#[cfg(feature = "config")]
 pub(crate) fn read<T: DeserializeOwned>(node: &Node) -> Result<T, ReadError> {
     T::deserialize(Reader::new(node)).map_err(|error| error.at(node.place))
 }
@@ -37,7 +36,6 @@ pub(crate) struct Reader<'n> {
 
 impl<'de, 'n> Reader<'n> {
     /// A value of a file. A field in another case, `kvUsage` for `kv_usage`, is unknown.
-    #[cfg(feature = "config")]
     pub(crate) const fn new(node: &'n Node) -> Self {
         Self { node, of_host: false }
     }

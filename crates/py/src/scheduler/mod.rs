@@ -28,6 +28,7 @@ use slotwise::{EndpointId, Instant, RequestId};
 use slotwise_gateway::Classified;
 use slotwise_gateway::Gateway;
 use slotwise_gateway::config::PoolConfig;
+use slotwise_gateway::json::{read_config, read_endpoint, write_config, write_endpoint};
 use slotwise_wire::exposition::Exposition;
 
 use clock::Clock;
@@ -37,7 +38,7 @@ use crate::error::raise;
 use crate::ids::{EndpointArg, NameArg, RequestArg};
 use crate::prompt::bytes;
 use crate::request::warn_implausible;
-use crate::serde_bridge::{from_python, to_python};
+use crate::serde_bridge::{decoded, from_python, to_python};
 use crate::shared::{Forked, Shared};
 
 /// Decides where requests go, and accounts for their load.
@@ -152,7 +153,7 @@ impl Scheduler {
     ) -> PyResult<Self> {
         let seed_is_given = config.map(gives_seed).transpose()?.unwrap_or_default();
         let mut config =
-            config.map(from_python::<slotwise::Config>).transpose()?.unwrap_or_default();
+            config.map(|it| from_python(it, read_config)).transpose()?.unwrap_or_default();
         if !seed_is_given {
             config.seed =
                 py.import("secrets")?.call_method1("randbits", (SEED_BITS,))?.extract()?;
@@ -179,7 +180,7 @@ impl Scheduler {
         now: Option<f64>,
     ) -> PyResult<()> {
         let (now, seed_is_given) = (self.now(py, now)?, gives_seed(config)?);
-        let mut config = from_python::<slotwise::Config>(config)?;
+        let mut config = from_python(config, read_config)?;
         let implausible = config.implausible();
         self.input(py, |gateway| {
             let scheduler = gateway.scheduler_mut();
@@ -219,7 +220,7 @@ impl Scheduler {
     #[getter]
     fn config<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let config = self.lock(py)?.scheduler().config().clone();
-        to_python(py, ("slotwise.config", "decode_config"), &config)
+        decoded(py, ("slotwise.config", "decode_config"), write_config(&config))
     }
 
     fn endpoint<'py>(
@@ -228,9 +229,8 @@ impl Scheduler {
         endpoint_id: EndpointArg,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let found = self.lock(py)?.scheduler().endpoint(endpoint_id.0).cloned();
-        found
-            .map(|endpoint| to_python(py, ("slotwise.config", "decode_endpoint"), &endpoint))
-            .transpose()
+        let decode = ("slotwise.config", "decode_endpoint");
+        found.map(|endpoint| decoded(py, decode, write_endpoint(&endpoint))).transpose()
     }
 
     fn endpoint_named(&self, py: Python<'_>, name: NameArg) -> PyResult<Option<u64>> {
@@ -271,7 +271,7 @@ impl Scheduler {
         endpoint: &Bound<'_, PyAny>,
         now: Option<f64>,
     ) -> PyResult<u64> {
-        let (now, endpoint) = (self.now(py, now)?, from_python(endpoint)?);
+        let (now, endpoint) = (self.now(py, now)?, from_python(endpoint, read_endpoint)?);
         self.input(py, |gateway| gateway.scheduler_mut().add_endpoint(now, endpoint))
             .map(EndpointId::as_u64)
     }
@@ -284,7 +284,7 @@ impl Scheduler {
         description: &Bound<'_, PyAny>,
         now: Option<f64>,
     ) -> PyResult<()> {
-        let (now, description) = (self.now(py, now)?, from_python(description)?);
+        let (now, description) = (self.now(py, now)?, from_python(description, read_endpoint)?);
         self.input(py, |gateway| {
             gateway.scheduler_mut().update_endpoint(now, endpoint_id.0, description)
         })

@@ -128,7 +128,7 @@ impl Scheduler {
             weight: None,
         };
         let now = self.now(py, now)?;
-        let picked = options.with(py, now, &self.readers, |request| {
+        options.with(py, now, &self.readers, &|request| {
             let costs = self.costs(py, now, request)?;
             let mut gateway = self.lock(py)?;
             let core = gateway.scheduler_mut();
@@ -138,15 +138,17 @@ impl Scheduler {
                     costs.get(&endpoint).copied().unwrap_or_else(|| terms.total())
                 }),
             };
-            Ok(match picked {
+            let picked = match picked {
                 Ok(answer) => Ok(Dispatch::new(core, answer)),
                 Err(rejected) => Err(Rejected::new(core, request, rejected)),
-            })
-        })?;
-        match picked {
-            Ok(dispatch) => Ok(Bound::new(py, dispatch)?.into_any()),
-            Err(rejected) => Ok(Bound::new(py, rejected)?.into_any()),
-        }
+            };
+            // Creating an object may run the host's code, which may call the scheduler.
+            drop(gateway);
+            match picked {
+                Ok(dispatch) => Ok(Bound::new(py, dispatch)?.into_any()),
+                Err(rejected) => Ok(Bound::new(py, rejected)?.into_any()),
+            }
+        })
     }
 
     #[pyo3(signature = (prompt = None, *, body = None, path = None, headers = None,
@@ -219,16 +221,17 @@ impl Scheduler {
             weight,
         };
         let now = self.now(py, now)?;
-        let submitted = options.with(py, now, &self.readers, |request| {
+        options.with(py, now, &self.readers, &|request| {
             let mut gateway = self.lock(py)?;
             let core = gateway.scheduler_mut();
             let submitted = core.submit(now, request);
-            Ok(submitted.map_err(|rejected| Rejected::new(core, request, rejected)))
-        })?;
-        match submitted {
-            Ok(request) => Ok(request.as_u64().into_pyobject(py)?.into_any()),
-            Err(rejected) => Ok(Bound::new(py, rejected)?.into_any()),
-        }
+            let submitted = submitted.map_err(|rejected| Rejected::new(core, request, rejected));
+            drop(gateway);
+            match submitted {
+                Ok(request) => Ok(request.as_u64().into_pyobject(py)?.into_any()),
+                Err(rejected) => Ok(Bound::new(py, rejected)?.into_any()),
+            }
+        })
     }
 
     #[pyo3(signature = (prompt = None, *, body = None, path = None, headers = None,
@@ -298,14 +301,11 @@ impl Scheduler {
             weight: None,
         };
         let now = self.now(py, now)?;
-        let explanation = options.with(py, now, &self.readers, |request| {
-            Ok(self.lock(py)?.scheduler().explain(now, request))
-        })?;
-        to_python(
-            py,
-            ("slotwise.values", "decode_explanation"),
-            &(&explanation, explanation.to_string()),
-        )
+        options.with(py, now, &self.readers, &|request| {
+            let explanation = self.lock(py)?.scheduler().explain(now, request);
+            let decode = ("slotwise.values", "decode_explanation");
+            to_python(py, decode, &(&explanation, explanation.to_string()))
+        })
     }
 
     #[pyo3(signature = (*, now = None))]
