@@ -72,7 +72,7 @@
 //! `flow` do not know each other. `tests/layers_never_import_upwards.rs` checks every file.
 //!
 //! ```text
-//!  time  rng  parameter_tree                values: no clock, no global randomness
+//!  time  rng  sorting  parameter_tree       values: no clock, no global randomness
 //!  request  endpoint  load  decision        inputs and outputs
 //!  subset  address
 //!  prefill  histogram  kv_transfer  prefix/hash
@@ -128,6 +128,7 @@ mod queueing;
 mod request;
 mod rng;
 mod scheduler;
+mod sorting;
 mod subset;
 mod time;
 

@@ -11,7 +11,7 @@ use imports::Imports;
 /// Modules of a layer import from it and from the layers before it. The longest name that matches a
 /// file's module decides: `prefix::hash` lies below `prefix`.
 const LAYERS: [&[&str]; 13] = [
-    &["time", "rng", "parameter_tree"],
+    &["time", "rng", "sorting", "parameter_tree"],
     &[
         "address",
         "subset",

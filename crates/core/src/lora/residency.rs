@@ -12,6 +12,7 @@ use core::time::Duration;
 use super::rate::Rate;
 use crate::load::AdapterState;
 use crate::request::Request;
+use crate::sorting::sort_rarely;
 use crate::time::{Instant, Seconds};
 
 /// The adapters of one endpoint.
@@ -213,7 +214,7 @@ impl Residency {
     /// n)**.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         let mut by_use: Vec<&Resident> = self.adapters.values().collect();
-        by_use.sort_unstable_by_key(|adapter| adapter.used);
+        sort_rarely(&mut by_use, |one, other| one.used.cmp(&other.used));
         by_use.into_iter().map(|adapter| &*adapter.name)
     }
 

@@ -171,9 +171,11 @@ impl<'a> Stages<'a> {
             return Err(ScheduleError::NoEndpoint(primary.into()));
         }
         let selected = self.outcomes.iter().filter(|(_, picked)| !picked.is_empty());
+        let mut picked = BTreeMap::new();
+        picked.extend(selected.map(|(name, picked)| (String::from(*name), picked.clone())));
         Ok(Schedule {
             primary: primary.into(),
-            picked: selected.map(|(name, picked)| ((*name).into(), picked.clone())).collect(),
+            picked,
             destinations: destinations.into_iter().map(Into::into).collect(),
             headers: BTreeMap::new(),
         })

@@ -75,8 +75,9 @@ impl ProfileSet {
     /// [`UnknownDecider`] if the handler refers to a decider that is not configured.
     pub fn new(config: ProfileSetConfig) -> Result<Self, UnknownDecider> {
         let ProfileSetConfig { handler, profiles, deciders } = config;
-        let profiles = profiles.into_iter().map(|(name, profile)| (name, profile.into()));
-        Self::of(handler.into_plugin(), profiles.collect(), deciders)
+        let mut built = BTreeMap::new();
+        built.extend(profiles.into_iter().map(|(name, profile)| (name, profile.into())));
+        Self::of(handler.into_plugin(), built, deciders)
     }
 
     /// Profiles and a handler that the host has built.

@@ -11,6 +11,7 @@ use crate::lora::{Adapter, AdapterError, Residency};
 use crate::pool::{BlockLayout, EndpointError, Slot, UnknownEndpoint};
 use crate::prefix::{KvEvent, KvEventError};
 use crate::request::RequestId;
+use crate::sorting::sort_rarely;
 use crate::time::{Instant, Seconds};
 
 /// An endpoint that was removed from the pool.
@@ -170,7 +171,7 @@ impl Scheduler {
         self.queueing.endpoint_removed(&self.fleet, id);
         let on_it = self.requests.iter().filter(|(_, request)| request.occupies(id));
         let mut in_flight: Vec<RequestId> = on_it.map(|(id, _)| id).collect();
-        in_flight.sort_unstable();
+        sort_rarely(&mut in_flight, Ord::cmp);
         Ok(RemovedEndpoint { endpoint: slot.endpoint, in_flight })
     }
 

@@ -18,6 +18,7 @@ use crate::plugins::ScoreExplanation;
 use crate::pool::{BackoffCause, Slot};
 use crate::profile::CostTerms;
 use crate::request::Request;
+use crate::sorting::sort_rarely;
 use crate::time::{Instant, Seconds};
 
 /// The decision of [`pick`](Scheduler::pick), and the cost of every endpoint, term by term.
@@ -238,10 +239,11 @@ impl Scheduler {
         if let Some(preview) = &preview {
             rank_by_score(&mut candidates, preview);
         }
-        candidates.sort_by_key(|(key, candidate)| match candidate.excluded {
+        let place = |(key, candidate): &(RankingKey, Candidate)| match candidate.excluded {
             None => (false, Some(*key), None),
             Some(_) => (true, None, Some(candidate.endpoint_id)),
-        });
+        };
+        sort_rarely(&mut candidates, |one, other| place(one).cmp(&place(other)));
         let candidates: Vec<Candidate> = candidates.into_iter().map(|(_, it)| it).collect();
         let runner_up = match &preview {
             Some(preview) => self.profile_runner_up(preview),
@@ -315,8 +317,8 @@ fn runner_up(candidates: &[Candidate]) -> Option<RunnerUp> {
 /// without a score were removed by a filter.
 fn rank_by_score(candidates: &mut [(RankingKey, Candidate)], preview: &Preview) {
     let scored = (0..).zip(&preview.scored);
-    let ranks: BTreeMap<EndpointId, (u64, f64)> =
-        scored.map(|(rank, it)| (it.endpoint, (rank, it.score))).collect();
+    let mut ranks: BTreeMap<EndpointId, (u64, f64)> = BTreeMap::new();
+    ranks.extend(scored.map(|(rank, it)| (it.endpoint, (rank, it.score))));
     for (key, candidate) in candidates.iter_mut().filter(|(_, it)| it.excluded.is_none()) {
         match ranks.get(&candidate.endpoint_id) {
             Some((rank, score)) => (key.cost, candidate.score) = (*rank, Some(*score)),

@@ -6,8 +6,9 @@ use super::Scheduler;
 use crate::config::{Config, ConfigError};
 use crate::fleet::cache;
 use crate::placement::SchedulingCycle;
-use crate::pool::Slot;
+use crate::pool::{Reservation, Slot};
 use crate::prefix::keyed_state::KeyedState;
+use crate::sorting::sort_rarely;
 use crate::time::{Instant, Seconds};
 
 impl Scheduler {
@@ -136,7 +137,8 @@ impl Scheduler {
         let answers = self.requests.iter().map(|(_, request)| request).chain(self.lingering.iter());
         let stages = answers.flat_map(|answer| core::iter::once(answer).chain(answer.legs.iter()));
         let mut stages: Vec<_> = stages.map(|it| (it.dispatched, &it.reservation)).collect();
-        stages.sort_unstable_by_key(|(_, it)| (it.endpoint().slot, it.order()));
+        let order = |(_, it): &(Instant, &Reservation)| (it.endpoint().slot, it.order());
+        sort_rarely(&mut stages, |one, other| order(one).cmp(&order(other)));
         for (dispatched, reservation) in stages {
             self.fleet.pool.view(dispatched, reservation);
         }

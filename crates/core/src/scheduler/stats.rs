@@ -294,10 +294,13 @@ impl Scheduler {
             queued: sum.requests,
             queued_bytes: bytes(sum),
         });
-        let split = StageSplit::ALL.into_iter().zip(counters.stages);
+        let mut stages = BTreeMap::new();
+        if self.fleet.config.disaggregation.is_some() {
+            stages.extend(StageSplit::ALL.into_iter().zip(counters.stages));
+        }
         Stats {
             dispatched: counters.dispatched,
-            stages: split.filter(|_| self.fleet.config.disaggregation.is_some()).collect(),
+            stages,
             completed: counters.completed,
             failed: counters.failed,
             unreachable: counters.unreachable,

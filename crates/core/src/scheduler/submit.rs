@@ -20,6 +20,7 @@ use super::Scheduler;
 use crate::decision::{Decision, EvictReason, Evicted, Rejected};
 use crate::queueing::{Next, ReadyRequest};
 use crate::request::{Request, RequestId};
+use crate::sorting::sort_rarely;
 use crate::time::Instant;
 
 impl Scheduler {
@@ -125,8 +126,9 @@ impl Scheduler {
         let mut preemption_candidates: Vec<_> = flying
             .filter(|(priority, _)| priority.is_sheddable() && priority.0 < highest)
             .collect();
-        preemption_candidates
-            .sort_unstable_by_key(|(priority, id)| (*priority, core::cmp::Reverse(*id)));
+        sort_rarely(&mut preemption_candidates, |(priority, id), (other, other_id)| {
+            priority.cmp(other).then(other_id.cmp(id))
+        });
         preemption_candidates.into_iter().take(most).map(|(_, id)| id).collect()
     }
 

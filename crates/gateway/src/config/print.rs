@@ -67,13 +67,13 @@ fn as_json(value: &impl Serialize) -> Value {
 /// template of all items.
 fn pruned(value: Value, default: &Value) -> Value {
     match (value, default) {
-        (Value::Object(fields), default) => {
-            let field = |(name, value): (String, Value)| {
-                let default = default.get(&name).unwrap_or(&Value::Null);
-                let value = pruned(value, default);
-                (!is_default(&value, default)).then_some((name, value))
-            };
-            Value::Object(fields.into_iter().filter_map(field).collect())
+        (Value::Object(mut fields), default) => {
+            fields.retain(|name, value| {
+                let default = default.get(name).unwrap_or(&Value::Null);
+                *value = pruned(value.take(), default);
+                !is_default(value, default)
+            });
+            Value::Object(fields)
         }
         (Value::Array(items), Value::Array(defaults)) if defaults.len() == 1 => {
             items.into_iter().map(|item| pruned(item, &defaults[0])).collect()

@@ -54,7 +54,7 @@ fn of_fields(fields: &Map<String, Value>) -> Value {
     if fields.is_empty() || fields.contains_key("type") {
         return json!({"type": "object"});
     }
-    let properties = fields.iter().map(|(name, value)| (name.clone(), of_value(name, value)));
-    let properties: Map<_, _> = properties.collect();
+    let mut properties = Map::new();
+    properties.extend(fields.iter().map(|(name, value)| (name.clone(), of_value(name, value))));
     json!({"type": "object", "additionalProperties": false, "properties": properties})
 }

@@ -25,7 +25,7 @@ mod refusal;
 pub mod safety;
 mod window;
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -217,34 +217,26 @@ impl Gates {
     pub fn set_config(&mut self, config: GatesConfig) -> Result<(), InvalidField> {
         config.check()?;
         self.safety = config.safety;
-        let tenants: BTreeMap<String, (AccountName, Arc<Limits>)> = config
-            .tenants
-            .into_iter()
-            .map(|(name, limits)| {
-                let account = AccountName::Tenant(name.as_str().into());
-                (name, (account, Arc::new(limits)))
-            })
-            .collect();
+        let mut tenants: BTreeMap<String, (AccountName, Arc<Limits>)> = BTreeMap::new();
+        tenants.extend(config.tenants.into_iter().map(|(name, limits)| {
+            let account = AccountName::Tenant(name.as_str().into());
+            (name, (account, Arc::new(limits)))
+        }));
         let caller = |account, access: Access| {
             let tenant = access.tenant.as_ref().and_then(|name| tenants.get(name)).cloned();
             Caller { account, access: Arc::new(access), tenant }
         };
         self.anonymous =
             config.anonymous.map(|access| caller(AccountName::Client("".into()), access));
-        let keys = config.keys.into_iter();
-        self.keys = keys
-            .map(|key| {
-                let account = AccountName::Key(key.name.as_str().into());
-                (key.sha256, caller(account, key.access))
-            })
-            .collect();
-        let accounts: Vec<&AccountName> = {
-            let mut accounts: Vec<_> = self.keys.values().map(|caller| &caller.account).collect();
-            accounts.extend(tenants.values().map(|(account, _)| account));
-            accounts.sort();
-            accounts
-        };
-        self.ledger.retain(config.max_clients, |name| accounts.binary_search(&name).is_ok());
+        self.keys.clear();
+        self.keys.extend(config.keys.into_iter().map(|key| {
+            let account = AccountName::Key(key.name.as_str().into());
+            (key.sha256, caller(account, key.access))
+        }));
+        let mut accounts: BTreeSet<&AccountName> = BTreeSet::new();
+        accounts.extend(self.keys.values().map(|caller| &caller.account));
+        accounts.extend(tenants.values().map(|(account, _)| account));
+        self.ledger.retain(config.max_clients, |name| accounts.contains(name));
         Ok(())
     }
 

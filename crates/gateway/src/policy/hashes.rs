@@ -112,8 +112,9 @@ pub(super) fn map_engine_keys(arguments: &Node) -> Result<Value, ArgumentError> 
     let Arguments { engine, request } = read(arguments)?;
     let mapping =
         hashes::map_engine_keys(&keys_of("engine", &engine)?, &keys_of("request", &request)?);
-    let entries = mapping.iter().map(|(key, keys)| (hexadecimal(*key), written(keys)));
-    Ok(Value::Object(entries.collect::<Map<_, _>>()))
+    let mut entries = Map::new();
+    entries.extend(mapping.iter().map(|(key, keys)| (hexadecimal(*key), written(keys))));
+    Ok(Value::Object(entries))
 }
 
 /// The extra keys of blocks of another size.

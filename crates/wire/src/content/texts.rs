@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use crate::error::WireError;
-use crate::json::{Kind, Reader};
+use crate::json::{Edit, Kind, Reader, edited};
 use crate::request::quoted;
 
 /// What a payload is.
@@ -97,13 +97,13 @@ impl Texts {
         replacement: impl Fn(usize) -> Option<&'t str>,
     ) -> Vec<u8> {
         let texts = self.texts.iter().enumerate();
-        let mut edits: Vec<(Range<usize>, String)> = texts
+        let mut edits: Vec<Edit> = texts
             .filter_map(|(at, text)| Some((text.range.clone(), quoted(replacement(at)?))))
             .collect();
         if !edits.is_empty() {
             edits.extend(self.repeats.iter().map(|range| (range.clone(), "null".to_string())));
         }
-        splice(payload, edits)
+        edited(payload, edits)
     }
 
     /// The payload of a blocked answer: without its texts, with the ending of a content filter.
@@ -111,7 +111,7 @@ impl Texts {
         let texts = self.texts.iter().map(|text| (text.range.clone(), quoted("")));
         let repeats = self.repeats.iter().map(|range| (range.clone(), "null".to_string()));
         let endings = self.endings.iter().map(|(range, value)| (range.clone(), (*value).into()));
-        splice(payload, texts.chain(repeats).chain(endings).collect())
+        edited(payload, texts.chain(repeats).chain(endings).collect())
     }
 
     fn value(&mut self, reader: &mut Reader<'_>, place: Place, key: &str) -> Result<(), WireError> {
@@ -284,16 +284,4 @@ const MOST_INDEXES: usize = 8;
 fn skip(reader: &mut Reader<'_>) -> Result<Range<usize>, WireError> {
     let length = reader.skip()?.len();
     Ok(reader.at() - length..reader.at())
-}
-
-fn splice(payload: &[u8], mut edits: Vec<(Range<usize>, String)>) -> Vec<u8> {
-    edits.sort_by_key(|(range, _)| range.start);
-    let (mut spliced, mut at) = (Vec::with_capacity(payload.len()), 0);
-    for (range, value) in edits {
-        spliced.extend_from_slice(payload.get(at..range.start).unwrap_or_default());
-        spliced.extend_from_slice(value.as_bytes());
-        at = range.end;
-    }
-    spliced.extend_from_slice(payload.get(at..).unwrap_or_default());
-    spliced
 }

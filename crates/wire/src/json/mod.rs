@@ -7,12 +7,14 @@
 //! Written by hand: `serde_json` parses into values or types instead of field by field, and reports
 //! a line and a column instead of a byte offset.
 
+mod edits;
 mod ids;
 mod number;
 mod text;
 
 use memchr::memchr2;
 
+pub(crate) use edits::{Edit, edited};
 pub(crate) use number::Number;
 pub(crate) use text::Text;
 

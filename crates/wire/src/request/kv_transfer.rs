@@ -12,12 +12,11 @@ use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::ops::Range;
 
 use super::api::Api;
 use super::model_splice::quoted;
 use crate::error::{ErrorKind, WireError};
-use crate::json::{Kind, Reader};
+use crate::json::{Edit, Kind, Reader, edited};
 
 /// How a KV cache moves, as fields of a request body.
 ///
@@ -103,16 +102,7 @@ impl<'a> KvTransfer<'a> {
         let mut edits = Vec::new();
         splice(&mut reader, &members, &mut edits)?;
         reader.end()?;
-        edits.sort_by_key(|(range, _)| range.start);
-        let mut new = Vec::with_capacity(body.len() + 256);
-        let mut copied = 0;
-        for (range, replacement) in &edits {
-            new.extend_from_slice(body.get(copied..range.start).unwrap_or_default());
-            new.extend_from_slice(replacement.as_bytes());
-            copied = range.end;
-        }
-        new.extend_from_slice(body.get(copied..).unwrap_or_default());
-        Ok(new)
+        Ok(edited(body, edits))
     }
 
     /// The members that a body of this API must have.
@@ -193,7 +183,7 @@ fn limits(api: Api) -> Result<Vec<Member>, WireError> {
 fn splice(
     reader: &mut Reader<'_>,
     members: &[Member],
-    edits: &mut Vec<(Range<usize>, String)>,
+    edits: &mut Vec<Edit>,
 ) -> Result<(), WireError> {
     let mut empty = true;
     let mut found: Vec<&str> = Vec::new();

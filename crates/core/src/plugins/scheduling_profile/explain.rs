@@ -8,6 +8,7 @@ use crate::plugins::explanation::{
     EndpointExplanation, ProfileExplanation, ProfileRunnerUp, ScoreExplanation,
 };
 use crate::plugins::facts::{EndpointFacts, RequestFacts};
+use crate::sorting::sort_rarely;
 
 impl SchedulingProfile {
     /// Explains the cycle that [`select`](Self::select) runs with these arguments: the filter that
@@ -58,7 +59,7 @@ impl SchedulingProfile {
         self.explain_filters(&mut cycle, endpoints, &mut kept, &mut explained);
         self.explain_scores(&mut cycle, endpoints, &kept, &mut explained);
         let mut totals: Vec<f64> = kept.iter().map(|place| explained[*place].total).collect();
-        totals.sort_unstable_by(|a, b| b.total_cmp(a));
+        sort_rarely(&mut totals, |a, b| b.total_cmp(a));
         for place in &kept {
             let total = explained[*place].total;
             explained[*place].rank = Some(totals.partition_point(|other| *other > total) + 1);

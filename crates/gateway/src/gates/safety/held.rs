@@ -116,13 +116,13 @@ impl Held {
         }
         let changed: Vec<bool> =
             texts.iter().zip(&before).map(|(new, before)| new != before).collect();
-        let numbers: BTreeMap<Part, usize> =
-            numbers.into_iter().map(|(part, number)| (part.clone(), number)).collect();
+        let mut owned: BTreeMap<Part, usize> = BTreeMap::new();
+        owned.extend(numbers.into_iter().map(|(part, number)| (part.clone(), number)));
         let mut texts: Vec<Option<String>> = texts.into_iter().map(Some).collect();
         for piece in self.pieces.iter_mut().take(pieces) {
             let Piece { parts, replaced, .. } = piece;
             for (part, new) in parts.iter().zip(replaced) {
-                let Some(&number) = numbers.get(part) else { continue };
+                let Some(&number) = owned.get(part) else { continue };
                 if changed.get(number) == Some(&true) {
                     let text = texts.get_mut(number).and_then(Option::take);
                     *new = Some(text.unwrap_or_default());
