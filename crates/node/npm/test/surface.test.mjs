@@ -112,6 +112,7 @@ test('import and require give the same package', () => {
     'UnknownEndpointError',
     'UnknownRequestError',
     'WireError',
+    'pricesForServiceLevel',
   ]);
 });
 
