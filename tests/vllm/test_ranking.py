@@ -1,6 +1,8 @@
 """Two policies rank on two real vLLM servers as they do in the simulator.
 
 ``ranking.json`` is the load, with the simulator's figures. A test of ``slotwise-sim`` keeps them.
+Only the order is compared: the servers' speed, and so the value of a cached prefix, depends on what
+else the machine does.
 """
 
 import asyncio
@@ -61,5 +63,3 @@ def test_policies_rank_as_simulated(
     assert sorted(shares, key=lambda policy: shares[policy]) == sorted(
         simulated, key=lambda policy: simulated[policy]
     )
-    difference = simulated["slotwise"] - simulated["round-robin"]
-    assert shares["slotwise"] - shares["round-robin"] > difference / 2
