@@ -91,7 +91,7 @@ const LONG_ROWS: &[&str] = &[
     "store 128, known here already",
     "remove 128, another endpoint holds them",
     "store 128, half of them known elsewhere",
-    "remove 128, nobody else holds them",
+    "remove 128, held by no other endpoint",
 ];
 
 /// Events of 128 blocks.
