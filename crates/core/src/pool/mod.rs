@@ -12,6 +12,7 @@ mod in_flight;
 mod multiset;
 mod outcome;
 mod peer_load;
+mod peers;
 mod profile_marks;
 mod slot;
 mod wait_classes;
@@ -529,36 +530,6 @@ impl Pool {
         if reservation.started {
             view.started(reservation.order, reservation.uncached_tokens);
         }
-    }
-
-    /// Notes endpoints whose load changes, from now on. All count as changed.
-    pub(crate) fn share(&mut self) {
-        self.shared = Some(self.iter().map(|slot| slot.id.slot).collect());
-    }
-
-    /// The next endpoint whose load has changed.
-    pub(crate) fn poll_shared(&mut self) -> Option<EndpointId> {
-        while let Some(slot) = self.shared.as_mut()?.pop_first() {
-            if let Some(slot) = self.at(slot) {
-                return Some(slot.id);
-            }
-        }
-        None
-    }
-
-    /// Replaces the load that peers have on an endpoint.
-    pub(crate) fn set_peers(
-        &mut self,
-        id: EndpointId,
-        peers: PeerLoad,
-        until: Instant,
-        expected_output_tokens: f64,
-    ) -> Result<(), UnknownEndpoint> {
-        let slot = self.get_mut(id)?;
-        slot.reports.set_peers(peers, &slot.in_flight, expected_output_tokens);
-        slot.peer_backoff = until;
-        self.rebound(id);
-        Ok(())
     }
 
     /// Recomputes an endpoint's best case after a change of its load or description.

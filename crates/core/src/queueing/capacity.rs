@@ -6,9 +6,9 @@ use crate::flow::EndpointLoad;
 use crate::pool::{ExternalLoad, Slot};
 use crate::time::Instant;
 
-/// Whether queued requests may be dispatched to the endpoint now, and whether requests of several
-/// flows waited lately. Without room, a later first token
-/// or end of a request on the endpoint reopens it.
+/// Whether queued requests may be dispatched to the endpoint now. Without room, a later first token
+/// or end of a request on the endpoint reopens it. `has_other_flows` states whether requests of
+/// several flows waited lately.
 pub(super) fn has_room(fleet: &Fleet, slot: &Slot, has_other_flows: bool) -> bool {
     let now = fleet.now;
     let flow = &fleet.config.flow;

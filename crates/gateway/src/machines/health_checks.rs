@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use slotwise::{EndpointId, Instant};
 
-use super::Calls;
+use super::{At, Calls};
 use crate::health_checks::{HealthCheckConfig, HealthCheckStep, HealthChecks};
 use crate::json::{ArgumentError, read};
 use crate::tree::Node;
@@ -33,12 +33,6 @@ struct Watch {
 #[serde(deny_unknown_fields)]
 struct OfEndpoint {
     endpoint_id: u64,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct At {
-    at_us: u64,
 }
 
 #[derive(Deserialize)]

@@ -32,6 +32,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use core::fmt;
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 pub use ingress::IngressMachine;
@@ -126,4 +127,11 @@ impl fmt::Debug for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Machine").field("kind", &self.kind).finish_non_exhaustive()
     }
+}
+
+/// The arguments of calls that take only the time.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct At {
+    at_us: u64,
 }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use slotwise::{BlockHash, Instant, PeerLoad};
 
-use super::Calls;
+use super::{At, Calls};
 use crate::json::{ArgumentError, Bits, read};
 use crate::peers::{Applied, News, Peers, PeersConfig};
 use crate::tree::Node;
@@ -58,12 +58,6 @@ struct Count {
     window: u64,
     #[serde(default)]
     amount: u64,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct At {
-    at_us: u64,
 }
 
 #[derive(Deserialize)]
