@@ -48,6 +48,7 @@ test-python: ## Builds and tests the Python package in a fresh environment, with
 
 test-node: ## Builds and tests the Node package from its lockfile
 	cd crates/node/npm && npm ci --no-audit --no-fund && npm run build && npm test
+	cd crates/node/npm/test/hosts && npm ci --ignore-scripts --no-audit --no-fund && npm test
 	cd examples/node && npm ci --ignore-scripts --no-audit --no-fund
 	$(PYTHON) tests/examples/run.py node
 

@@ -308,7 +308,7 @@ def wrong_addresses() -> Iterator[str]:
 
 
 def unexplained_dependencies() -> Iterator[str]:
-    """CONTRIBUTING has a reason for each dependency of a crate, and lists no other."""
+    """CONTRIBUTING has a reason for each dependency of a package, and lists no other."""
     table = section(read("CONTRIBUTING.md"), "Dependencies").partition("| reason |")[2]
     rows = re.findall(r"^\| (`[^|]*) \|", table, flags=re.M)
     listed = {name for row in rows for name in SPAN.findall(row)}
@@ -328,6 +328,13 @@ def unexplained_dependencies() -> Iterator[str]:
     extras = project["project"]["optional-dependencies"].values()
     requirements = [*project["build-system"]["requires"], *(one for extra in extras for one in extra)]
     used |= {re.split(r"[^\w.-]", requirement)[0] for requirement in requirements}
+    package = json.loads(read(package_json()))
+    for kind in ("dependencies", "peerDependencies", "optionalDependencies"):
+        names = set(package.get(kind, {}))
+        used |= names
+        for name in sorted(names - listed):
+            yield f"CONTRIBUTING.md: no reason for {name}, which {package_json()} depends on"
+    used |= set(json.loads(read("crates/node/npm/test/hosts/package.json"))["dependencies"])
     for name in sorted(listed - used):
         yield f"CONTRIBUTING.md: {name} is no dependency"
 

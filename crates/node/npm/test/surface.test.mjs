@@ -72,7 +72,7 @@ test('the generated files that were committed are those that the build makes', {
 });
 
 test('no type is any', () => {
-  const files = ['native/index.d.ts', ...readdirSync(new URL('dist/', root)).filter((file) => file.endsWith('.d.ts')).map((file) => `dist/${file}`)];
+  const files = ['native/index.d.ts', ...readdirSync(new URL('dist/', root), { recursive: true }).filter((file) => file.endsWith('.d.ts')).map((file) => `dist/${file}`)];
   assert.ok(files.length > 5);
   for (const file of files) {
     const code = readFileSync(new URL(file, root), 'utf8').replace(/\/\*[^]*?\*\//g, '');
@@ -149,6 +149,35 @@ test('import and require give the same functions over bytes', () => {
     'rewriteModel',
   ]);
 });
+
+for (const [subpath, names] of Object.entries({
+  engines: [
+    'Background',
+    'Discovery',
+    'Prober',
+    'Scraper',
+    'Subscriber',
+    'discover',
+    'drain',
+    'fetchGet',
+    'httpGet',
+    'ofDns',
+    'ofFile',
+    'ofList',
+    'ofSrv',
+    'probe',
+    'publishersOn',
+    'scrape',
+    'subscribe',
+  ],
+  error_responses: ['errorResponse', 'failureResponse', 'shapeOf'],
+})) {
+  test(`import and require give the same of slotwise/${subpath}`, async () => {
+    const [module, cjs] = [await import(`slotwise/${subpath}`), require(`slotwise/${subpath}`)];
+    assert.deepEqual(Object.keys(module).sort(), names);
+    assert.deepEqual({ ...module }, { ...cjs });
+  });
+}
 
 test('the generated types of what bytes are read into are those of the addon that was built', () => {
   for (const name of ['NativeResponseReader', 'NativeModelFilter', 'NativeAnswerFilter']) {

@@ -1,0 +1,20 @@
+// The same subpath for `import`.
+export {
+  Background,
+  Discovery,
+  Prober,
+  Scraper,
+  Subscriber,
+  discover,
+  drain,
+  fetchGet,
+  httpGet,
+  ofDns,
+  ofFile,
+  ofList,
+  ofSrv,
+  probe,
+  publishersOn,
+  scrape,
+  subscribe,
+} from './dist/engines/index.js';
