@@ -170,6 +170,7 @@ for (const [subpath, names] of Object.entries({
     'scrape',
     'subscribe',
   ],
+  fetch: ['routedFetch'],
   error_responses: ['errorResponse', 'failureResponse', 'shapeOf'],
 })) {
   test(`import and require give the same of slotwise/${subpath}`, async () => {

@@ -69,7 +69,9 @@ test('without the types of Node, those of browsers do', () => {
 
 test('the code in the README compiles', () => {
   const readme = readFileSync(join(root, 'README.md'), 'utf8');
-  const blocks = [...readme.matchAll(/```ts\n([^]*?)```/g)].map(([, code], at) => {
+  const codes = [...readme.matchAll(/```ts\n([^]*?)```/g)].map(([, code]) => code);
+  // What needs packages of others is compiled where they are: in `hosts`.
+  const blocks = codes.filter((code) => !code.includes("from 'openai'")).map((code, at) => {
     const file = join(folder, `readme-${at}.mts`);
     writeFileSync(file, code);
     return file;

@@ -1,0 +1,2 @@
+// The same subpath for `import`.
+export { routedFetch } from './dist/fetch.js';
