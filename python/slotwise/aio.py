@@ -98,7 +98,7 @@ class Scheduler(_core.Scheduler):
     @property
     def queued(self) -> int:
         """The number of requests that wait in :meth:`acquire`."""
-        return len(self._delivery)
+        return len(self._delivery.futures)
 
     async def acquire(
         self,
@@ -138,7 +138,7 @@ class Scheduler(_core.Scheduler):
         """The decision that :meth:`acquire` waits for."""
         # An empty pool is usually a mistake, which a silent wait would hide.
         nowhere = not wait_for_endpoints and self.accepting_endpoints == 0
-        if timeout == 0 or nowhere or self.queued >= self._max_queued:
+        if timeout == 0 or nowhere or len(self._delivery.futures) >= self._max_queued:
             for of_submit in ("ttl", "weight"):
                 options.pop(of_submit, None)
             return self.pick(prompt, **options)
@@ -242,7 +242,7 @@ def _wakeup_of(reference: weakref.ref[Scheduler]) -> Callable[[bool], None]:
     def wakeup(drained: bool) -> None:
         scheduler = reference()
         if scheduler is not None:
-            if scheduler._delivery:
+            if scheduler._delivery.futures:
                 scheduler._delivery.wake(scheduler)
             if drained:
                 scheduler._drains.resolve(scheduler)

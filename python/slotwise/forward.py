@@ -209,7 +209,8 @@ class Body:
                 case None:
                     if self._exchange.ended:
                         raise StopAsyncIteration
-                    passed_on = await self._read()
+                    flows = self._prefilling is None and self._chunks is not None
+                    passed_on = await (self._step() if flows else self._read())
                     if passed_on is not None:
                         return passed_on
                 case ("body", chunk):

@@ -127,6 +127,8 @@ class ObservedRequest:
         self._first: float | None = None
         self._span: Any = None
         self._attached: Any = None
+        # False without an SDK, and for a trace that is not sampled: attributes would be dropped.
+        self._records = False
         self._streams = self._ended = False
 
     def __enter__(self) -> Self:
@@ -135,6 +137,7 @@ class ObservedRequest:
             attributes = self._measured | {"gen_ai.request.model": self._described["model"]}
             self._span = self._api.start(attributes, self._carrier)
             self._attached = self._api.attach(self._span)
+            self._records = self._span.is_recording()
         return self
 
     def __exit__(
@@ -160,7 +163,7 @@ class ObservedRequest:
 
     def handle_dispatch(self, dispatch: _core.Dispatch) -> None:
         """Adds the decision to the span. :meth:`stream` does that by itself."""
-        if self._api is not None:
+        if self._records:
             self._span.set_attributes(wire.attributes(dispatch, **self._described))
 
     def stream(self, reply: Reply) -> AsyncIterator[bytes]:
@@ -186,7 +189,8 @@ class ObservedRequest:
             error = str(reply.status)
         outcome = reply.lease.outcome if reply.lease is not None else None
         if outcome is not None:
-            self._span.set_attributes(wire.attributes(outcome.usage))
+            if self._records:
+                self._span.set_attributes(wire.attributes(outcome.usage))
             if outcome.finish_reason is not None:
                 self._span.set_attribute(
                     "gen_ai.response.finish_reasons", [outcome.finish_reason]

@@ -27,11 +27,9 @@ class Delivery:
         self._clock = clock
         # Guards the two fields below. Never held while a coroutine waits.
         self._lock = threading.RLock()
-        self._futures: dict[int, tuple[_Loop, _Future]] = {}
+        self.futures: dict[int, tuple[_Loop, _Future]] = {}
+        """The requests that wait, by their ids."""
         self._loops: dict[asyncio.AbstractEventLoop, _Loop] = {}
-
-    def __len__(self) -> int:
-        return len(self._futures)
 
     async def submit(
         self, scheduler: _core.Scheduler, prompt: Any, options: dict[str, Any]
@@ -44,12 +42,12 @@ class Delivery:
             request = scheduler.submit(prompt, **options)
             if isinstance(request, Rejected):
                 return request
-            if not self._futures:
+            if not self.futures:
                 decision = _decide_alone(scheduler, request)
                 if decision is not None:
                     return decision
             future: _Future = running.create_future()
-            self._futures[request] = loop, future
+            self.futures[request] = loop, future
             loop.waiting.add(request)
         try:
             self._poll(scheduler, loop)
@@ -57,14 +55,14 @@ class Delivery:
         except BaseException:
             # The same tick may have brought the decision: cancel ends the request in either case.
             with self._lock:
-                self._futures.pop(request, None)
+                self.futures.pop(request, None)
                 loop.waiting.discard(request)
             scheduler.cancel(request)
             raise
 
     def wake(self, scheduler: _core.Scheduler) -> None:
         """Schedules a poll on every loop on which requests wait. Callable from any thread."""
-        if not self._futures:
+        if not self.futures:
             return
         for loop in tuple(self._loops.values()):
             if loop.waiting and not loop.woken:
@@ -74,9 +72,11 @@ class Delivery:
 
     def _loop_of(self, scheduler: _core.Scheduler, running: asyncio.AbstractEventLoop) -> _Loop:
         """The entry of this loop. Withdraws requests on closed loops."""
+        loop = self._loops.get(running)
+        if loop is not None and len(self._loops) == 1:
+            return loop
         for closed in [loop for loop in self._loops.values() if loop.loop.is_closed()]:
             self._withdraw_all(scheduler, closed)
-        loop = self._loops.get(running)
         if loop is None:
             loop = self._loops[running] = _Loop(running)
         return loop
@@ -86,7 +86,7 @@ class Delivery:
             self._loops.pop(loop.loop, None)
             withdrawn, loop.waiting = loop.waiting, set()
             for request in withdrawn:
-                self._futures.pop(request, None)
+                self.futures.pop(request, None)
         for request in withdrawn:
             scheduler.cancel(request)
 
@@ -96,7 +96,7 @@ class Delivery:
         with self._lock:
             while (decision := scheduler.poll_decision()) is not None:
                 request = decision.request_id
-                owner, future = self._futures.pop(request, (None, None))
+                owner, future = self.futures.pop(request, (None, None))
                 if owner is None or future is None:
                     delivered = False
                 elif owner is loop:

@@ -13,7 +13,7 @@ import slotwise
 from engines import DONE, EVENT
 from fake_time import Time
 from observed import PARENT, Observed
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import NoOpTracerProvider, SpanKind
 from slotwise import aio
 from slotwise.telemetry import Telemetry, operation_of
 
@@ -159,6 +159,33 @@ def test_apis_have_operations() -> None:
     paths = [PATH, "/v1/responses", "/v1/completions", "/v1/embeddings", "/score", "/nothing"]
     operations = ["chat", "chat", "text_completion", "embeddings", "score", "unknown"]
     assert [operation_of(path) for path in paths] == operations
+
+
+def test_attributes_are_made_only_for_spans_that_record(
+    time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[object] = []
+    attributes = slotwise.wire.attributes
+
+    def counted(of: Any, **described: Any) -> Any:
+        made.append(of)
+        return attributes(of, **described)
+
+    monkeypatch.setattr("slotwise.wire.attributes", counted)
+
+    async def serve(telemetry: Telemetry) -> None:
+        async def send(_: str) -> Response:
+            return Response(EVENT, EVENT + USAGE + DONE)
+
+        with telemetry.request("chat", "m") as request:
+            reply = await scheduler(time).forward(send, body=BODY, path=PATH)
+            chunks = request.stream(reply)
+        assert b"".join([chunk async for chunk in chunks]).endswith(DONE)
+
+    time.run(serve(Telemetry(tracer_provider=NoOpTracerProvider())))
+    assert not made
+    time.run(serve(Observed(time).telemetry))
+    assert len(made) == 2, "the decision and the usage"
 
 
 def test_nothing_happens_without_the_api_package() -> None:
