@@ -1377,6 +1377,43 @@ class Ingress:
     def models(self, key: str | None) -> list[str]:
         """The models that a caller may request, by the name of its key."""
 
+@disjoint_base
+class PeerLink:
+    """A scheduler's messages to and from the other gateways of its pool."""
+
+    def __new__(
+        cls, scheduler: Scheduler, config: str, key: Buffer, incarnation: int
+    ) -> Self: ...
+    def export_delta(self, *, now: float | None = None) -> bytes | None:
+        """The next message for all peers, if one is due. Call it until it returns ``None``."""
+
+    def apply_delta(
+        self, message: Buffer, *, now: float | None = None
+    ) -> Literal["new", "beacon", "repeated", "old", "own"]:
+        """Applies a message of a peer, and returns what it was.
+
+        Raises :class:`slotwise.PeerError` if it cannot be trusted or read.
+        """
+
+    def next_timeout(self, *, now: float | None = None) -> float | None:
+        """When to call :meth:`export_delta` again, unless something happens before."""
+
+    def _load(
+        self, endpoint_id: int, *, now: float | None = None
+    ) -> tuple[int, int, float, int, float]: ...
+    @property
+    def alive(self) -> list[str]:
+        """Names of the peers whose claims count."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all messages of these peers have arrived, as far as is known."""
+
+    def _stats(self) -> str: ...
+
+def seed_of_peers(key: Buffer) -> int:
+    """The seed that gateways with this key share."""
+
 @final
 class Machine:
     """A machine over JSON, by its kind."""

@@ -79,6 +79,10 @@ class SnapshotError(SlotwiseError, ValueError):
     """A snapshot was rejected. The scheduler is unchanged."""
 
 
+class PeerError(SlotwiseError, ValueError):
+    """A message of another gateway was rejected. No part of it was applied."""
+
+
 class WireError(SlotwiseError, ValueError):
     """Bytes are malformed. No part of them was applied."""
 

@@ -8,7 +8,9 @@ use slotwise::{
 };
 use slotwise_wire::WireError;
 
+use crate::InvalidField;
 use crate::lease::NotBegun;
+use crate::peers::PeerError;
 
 /// An error that has an exception class in other languages.
 ///
@@ -51,6 +53,8 @@ classified! {
     KvEventError => "KvEventError", Self::code;
     SnapshotError => "SnapshotError", Self::code;
     NotBegun => "NotBegunError", |_| "not_begun";
+    InvalidField => "ConfigError", |_| "config";
+    PeerError => "PeerError", Self::code;
     WireError => "WireError", |error| error.problem.code();
 }
 

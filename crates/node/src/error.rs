@@ -6,8 +6,8 @@
 use std::fmt;
 
 use slotwise::ConfigError;
-use slotwise_gateway::Classified;
 use slotwise_gateway::names::{self, Named, UnknownName};
+use slotwise_gateway::{Classified, InvalidField};
 use slotwise_wire::WireError;
 
 /// What every call gives.
@@ -55,6 +55,14 @@ pub(crate) fn invalid_config(error: ConfigError) -> napi::Error<Kind> {
     let field = camel_case(error.field) + unit;
     let message = format!("{field} {}", error.expected);
     named_error(ConfigError::CLASS, error.code(), &field, message)
+}
+
+/// The same for a field of the gateway crate's configurations.
+pub(crate) fn invalid_field(error: &InvalidField) -> napi::Error<Kind> {
+    let unit = if LENGTHS_OF_TIME.contains(&&*error.field) { "Ms" } else { "" };
+    let field = camel_case(&error.field) + unit;
+    let message = format!("{field} {}", error.expected);
+    named_error(InvalidField::CLASS, error.code(), &field, message)
 }
 
 /// An argument that cannot be used.
@@ -130,7 +138,7 @@ impl From<Unfit> for napi::Error<Kind> {
 }
 
 /// The fields with which the core may find fault that carry their unit in JavaScript.
-const LENGTHS_OF_TIME: [&str; 7] = [
+const LENGTHS_OF_TIME: [&str; 9] = [
     "autoscaling.ttft",
     "autoscaling.tpot",
     "autoscaling.start_up",
@@ -138,6 +146,8 @@ const LENGTHS_OF_TIME: [&str; 7] = [
     "flow.saturation.metrics_staleness_threshold",
     "flow.session_admission.idle_time",
     "flow.session_admission.idle_time_min",
+    "heartbeat",
+    "silence",
 ];
 
 /// `prices.decode_cap` as `prices.decodeCap`.

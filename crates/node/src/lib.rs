@@ -16,6 +16,7 @@
 //! | `response` | answers of engines |
 //! | `refusal`, `attribute` | responses and span attributes of requests |
 //! | `machine` | routing and the like, as JSON |
+//! | `peers` | messages between the gateways of a pool |
 //! | `policy` | the reference's policies, as JSON |
 //! | `number` | JavaScript's numbers to integers and times that must fit |
 //! | `error` | errors to exceptions that keep their kind |
@@ -39,6 +40,7 @@ pub mod lease;
 pub mod machine;
 pub mod metrics;
 pub mod number;
+pub mod peers;
 pub mod policy;
 pub mod refusal;
 pub mod request;

@@ -12,6 +12,7 @@
 //! | `metrics` | metrics pages and ORCA headers |
 //! | `ingress` | the ingress of a gateway, called for each request |
 //! | `machine` | routing and the like, as JSON |
+//! | `peers` | messages between the gateways of a pool |
 //! | `policy` | the reference's policies, as JSON |
 //! | `lease` | a request in flight, and the part of its answer that has been read |
 //! | `exchange` | a client's request, over several attempts |
@@ -33,6 +34,7 @@ mod kv_event;
 mod lease;
 mod machine;
 mod metrics;
+mod peers;
 mod policy;
 mod prompt;
 mod refusal;
@@ -71,6 +73,8 @@ mod _core {
     use super::machine::Machine;
     #[pymodule_export]
     use super::metrics::{read_metrics, read_orca};
+    #[pymodule_export]
+    use super::peers::{PeerLink, seed_of_peers};
     #[pymodule_export]
     use super::policy::call_policy;
     #[pymodule_export]

@@ -20,7 +20,7 @@ use serde_json::Value;
 use crate::tree::{self, Node, ReadError};
 
 pub(crate) use bits::Bits;
-pub use values::{read_config, read_endpoint, write_config, write_endpoint};
+pub use values::{read_config, read_endpoint, read_peers_config, write_config, write_endpoint};
 
 /// An argument of a call is invalid.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -10,7 +10,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use slotwise::{Config, Endpoint};
 
-use super::{ArgumentError, parse};
+use super::{ArgumentError, parse, read};
+use crate::peers::PeersConfig;
 use crate::tree::{self, ReadError};
 
 /// Reads the configuration of a scheduler.
@@ -38,6 +39,23 @@ pub fn read_config(text: &str) -> Result<Config, ArgumentError> {
 /// As for [`read_config`].
 pub fn read_endpoint(text: &str) -> Result<Endpoint, ArgumentError> {
     read_value(text)
+}
+
+/// Reads when a gateway sends messages to its peers, and what it accepts: all fields but the key.
+///
+/// ```
+/// use slotwise_gateway::json::read_peers_config;
+///
+/// let config = read_peers_config(r#"{"name": "a", "limits": {"peers": 8}}"#)?;
+/// assert_eq!((&*config.name, config.limits.peers), ("a", 8));
+/// # Ok::<(), slotwise_gateway::json::ArgumentError>(())
+/// ```
+///
+/// # Errors
+///
+/// As for [`read_config`].
+pub fn read_peers_config(text: &str) -> Result<PeersConfig, ArgumentError> {
+    read(&parse(text)?)
 }
 
 /// Writes the configuration of a scheduler; [`read_config`] reads it.

@@ -12,7 +12,7 @@ use slotwise::{BlockHash, Instant, PeerLoad};
 
 use super::{At, Calls};
 use crate::json::{ArgumentError, Bits, read};
-use crate::peers::{Applied, News, Peers, PeersConfig};
+use crate::peers::{News, Peers, PeersConfig};
 use crate::tree::Node;
 
 struct PeersMachine(Peers);
@@ -130,13 +130,7 @@ impl PeersMachine {
         })?;
         let applied = self.0.apply_delta(Instant::from_micros(received.at_us), &bytes);
         Ok(match applied {
-            Ok(applied) => json!({ "applied": match applied {
-                Applied::New => "new",
-                Applied::Beacon => "beacon",
-                Applied::Repeated => "repeated",
-                Applied::Old => "old",
-                Applied::Own => "own",
-            }}),
+            Ok(applied) => json!({ "applied": applied.as_str() }),
             Err(error) => {
                 json!({"rejected": {"code": error.code(), "message": format!("{error}")}})
             }

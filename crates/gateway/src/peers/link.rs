@@ -3,7 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use slotwise::{EndpointId, Instant, Scheduler, SharedChange};
+use slotwise::{EndpointId, Instant, PeerLoad, Scheduler, SharedChange, UnknownEndpoint};
 
 use super::{Applied, News, PeerError, Peers, PeersConfig};
 use crate::InvalidField;
@@ -94,6 +94,21 @@ impl PeerLink {
         self.peers.next_timeout(now)
     }
 
+    /// The load that all living peers have in flight on an endpoint.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such endpoint.
+    pub fn load(
+        &self,
+        now: Instant,
+        scheduler: &Scheduler,
+        id: EndpointId,
+    ) -> Result<PeerLoad, UnknownEndpoint> {
+        let key = scheduler.endpoint_key(id).ok_or(UnknownEndpoint(id))?;
+        Ok(self.peers.load(now, key))
+    }
+
     /// What is known of the peers.
     pub const fn peers(&self) -> &Peers {
         &self.peers
@@ -134,7 +149,7 @@ impl PeerLink {
         let keyed = |(id, _)| Some((scheduler.endpoint_key(id)?, id));
         let ids: BTreeMap<u64, EndpointId> = scheduler.endpoints().filter_map(keyed).collect();
         for key in self.ids.keys().filter(|key| !ids.contains_key(key)) {
-            self.peers.set_load(*key, Default::default());
+            self.peers.set_load(*key, PeerLoad::default());
         }
         for (key, id) in &ids {
             if self.ids.get(key) != Some(id) {

@@ -111,6 +111,19 @@ pub enum Applied {
     Own,
 }
 
+impl Applied {
+    /// Its name, the same in every language.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Beacon => "beacon",
+            Self::Repeated => "repeated",
+            Self::Old => "old",
+            Self::Own => "own",
+        }
+    }
+}
+
 /// What messages of peers have changed.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]

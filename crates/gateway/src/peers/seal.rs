@@ -29,6 +29,23 @@ impl PeerKey {
         Self(key.into())
     }
 
+    /// A seed of 53 bits for [`Config::seed`](slotwise::Config::seed), equal in all gateways with
+    /// this key. It tells nothing about the key, and is never 0.
+    ///
+    /// ```
+    /// use slotwise_gateway::peers::PeerKey;
+    ///
+    /// let key = PeerKey::new("sixteen bytes or more");
+    /// assert_eq!(key.seed(), PeerKey::new("sixteen bytes or more").seed());
+    /// assert_ne!(key.seed(), PeerKey::new("sixteen other bytes").seed());
+    /// ```
+    pub fn seed(&self) -> u64 {
+        // A message begins with its format, which this text is not.
+        let digest = self.mac(b"seed of the schedulers").finalize().into_bytes();
+        let bits = digest.iter().take(8).fold(0, |bits, byte| bits << 8 | u64::from(*byte));
+        (bits >> 11).max(1)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }

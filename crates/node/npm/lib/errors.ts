@@ -58,6 +58,9 @@ export class KvEventError extends SlotwiseError {}
 /** A snapshot was not restored. Nothing has changed. */
 export class SnapshotError extends SlotwiseError {}
 
+/** A message of another gateway was rejected. Nothing of it was applied. */
+export class PeerError extends SlotwiseError {}
+
 /** Bytes that could not be read. Nothing of them was applied. */
 export class WireError extends SlotwiseError {
   /** The first byte that is not as it should be, counted from the beginning of what was given. */
@@ -125,6 +128,7 @@ const kinds = {
   KvEventError,
   SnapshotError,
   NotBegunError,
+  PeerError,
 };
 
 // A property of the prototype, as of the built-in errors: it is not listed with an error's own.

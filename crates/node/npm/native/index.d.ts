@@ -137,6 +137,26 @@ export declare class NativeModelFilter {
   feed(chunk: Uint8Array): Uint8Array
 }
 
+/** A scheduler's messages to and from the other gateways of its pool. */
+export declare class NativePeerLink {
+  /** Joins a scheduler, with its configuration as JSON. */
+  constructor(scheduler: NativeScheduler, config: string, key: Uint8Array, incarnation: number)
+  /** The next message for all peers, if one is due. */
+  exportDelta(scheduler: NativeScheduler, now: number): Uint8Array | null
+  /** Applies a message of a peer, and returns what it was. */
+  applyDelta(scheduler: NativeScheduler, now: number, message: Uint8Array): string
+  /** When to export again, unless something happens before. */
+  nextTimeout(scheduler: NativeScheduler, now: number): number | null
+  /** What all living peers have in flight on an endpoint. */
+  load(scheduler: NativeScheduler, now: number, endpointId: number): PeerLoad
+  /** Names of the living peers. */
+  get alive(): Array<string>
+  /** Whether all messages of the living peers have arrived, as far as is known. */
+  get isComplete(): boolean
+  /** Counts of messages. */
+  stats(): PeersStats
+}
+
 /** Reads a response as it comes. */
 export declare class NativeResponseReader {
   /** Before the body of a response with this status and `Content-Type`. */
@@ -1163,6 +1183,42 @@ export interface Outcome {
 /** The outcome of a response with this status, independent of its body. */
 export declare function outcomeOfStatus(status: number): Outcome
 
+/** What all living peers have in flight on an endpoint. */
+export interface PeerLoad {
+  /** Requests before their first token. */
+  prefilling: number
+  /** Requests past their first token. */
+  running: number
+  /** Predicted prefill of the requests before their first token, in milliseconds. */
+  bookedMs: number
+  /** Tokens of prompts and answers in flight. */
+  kvTokens: number
+  /** How long a peer still backs the endpoint off, in milliseconds. */
+  backoffMs: number
+}
+
+/** Counts of messages. */
+export interface PeersStats {
+  /** Messages that were sent. */
+  sent: number
+  /** Bytes of these. */
+  sentBytes: number
+  /** Messages that were sent again; also in `sent`. */
+  repeated: number
+  /** Messages that were applied, own and repeated ones included. */
+  received: number
+  /** Bytes of these. */
+  receivedBytes: number
+  /** Messages that were rejected. */
+  rejected: number
+  /** Prompts whose first blocks had not arrived. */
+  headless: number
+  /** Prompts and claims that limits have left out, here and at the receiving end. */
+  leftOut: number
+  /** Peers whose claims count. */
+  alive: number
+}
+
 /** Signals of the whole pool, for an autoscaler. Draining endpoints do not count. */
 export interface PoolStats {
   /** Endpoints that accept requests. */
@@ -1516,6 +1572,9 @@ export interface ScorerScore {
   /** The score, clamped to 0 to 1, times the weight. */
   weighted: number
 }
+
+/** The seed that gateways with this key share. */
+export declare function seedOfPeers(key: Uint8Array): number
 
 /** A service level, from which prices follow. */
 export interface ServiceLevel {

@@ -57,6 +57,11 @@ impl Scheduler {
         self.gateway.lock(py)
     }
 
+    /// The same from a thread that is detached from Python.
+    pub(crate) fn lock_detached(&self) -> Result<MutexGuard<'_, Gateway>, Forked> {
+        self.gateway.lock_detached()
+    }
+
     /// The time of a call. A clock of the host's runs Python, so no lock may be held.
     pub(crate) fn now(&self, py: Python<'_>, now: Option<f64>) -> PyResult<Instant> {
         self.clock.read(py, now)
