@@ -59,7 +59,7 @@ test-examples: ## Tests all example gateways on one scenario. After test-python 
 # All hosts, if empty.
 HOSTS ?=
 
-test-hosts: ## Tests adapters in real hosts, and the admin page in Chromium; skips what is missing
+test-hosts: ## Tests adapters in real hosts, the admin page, several gateways; skips what is missing
 	PYTHON="$(PYTHON)" tests/hosts/run.sh $(HOSTS)
 
 test-slow: ## More cases of property tests; all orders of threads; flat memory

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The adapters in their real hosts: run.sh [litellm|litellm-old|ray|production-stack|admin-page]...
+# The adapters in their real hosts, and several gateways with real servers between them:
+# run.sh [litellm|litellm-old|ray|production-stack|admin-page|gateways]...
 #
 # Installs pinned versions in target/hosts, 1.4 GB. A host that cannot be installed is skipped, with
 # a line that names it. $PRODUCTION_STACK is a checkout of the vLLM production stack, which PyPI
@@ -42,7 +43,7 @@ host() {
     (cd python && "../$hosts/$name/bin/python" -P -m pytest -o addopts=-q -W ignore "tests/slow/$test")
 }
 
-for one in "${@:-litellm litellm-old ray production-stack admin-page}"; do
+for one in "${@:-litellm litellm-old ray production-stack admin-page gateways}"; do
     for name in $one; do
         case $name in
         litellm) host litellm test_litellm.py "$python" litellm==1.110.2 ;;
@@ -61,6 +62,10 @@ for one in "${@:-litellm litellm-old ray production-stack admin-page}"; do
             ;;
         # Chromium is a package of the system; without it, the test is skipped.
         admin-page) host admin-page test_admin_page.py "$python" 'aiohttp~=3.14' 'playwright~=1.65' ;;
+        # Two gateways are Node's, from `crates/node/npm` as it was built.
+        gateways)
+            host gateways test_gateways.py "$python" 'aiohttp~=3.14' 'redis~=8.1' 'nats-py~=2.16'
+            ;;
         *) echo "there is no host $name" >&2 && exit 2 ;;
         esac
     done

@@ -31,7 +31,7 @@ def state_of(gateway: Gateway) -> dict[str, Any]:
         "stopping": gateway.stopping,
         "open_requests": gateway.open_requests,
         "reload_error": gateway.reload_error,
-        "pools": [_pool(pool) for pool in gateway.pools],
+        "pools": [_pool(gateway, pool) for pool in gateway.pools],
         "decisions": gateway.history.report(),
     }
 
@@ -82,10 +82,11 @@ async def _act(gateway: Gateway, request: web.BaseRequest) -> web.Response:
     return web.json_response({"in_flight": scheduler.in_flight_on(endpoint)})
 
 
-def _pool(pool: Pool) -> dict[str, Any]:
+def _pool(gateway: Gateway, pool: Pool) -> dict[str, Any]:
     stats = pool.scheduler.stats()
     return {
         "name": pool.name,
+        "peers": None if gateway.peering is None else gateway.peering.state(pool.name),
         "queued": stats.queued,
         "in_flight": stats.in_flight,
         "completed": stats.completed,

@@ -1,7 +1,7 @@
 """Follows the engines of all pools by :mod:`slotwise.engines`.
 
 Metrics pages of all pools, the health checks that a pool configures, KV events if the settings have
-their ports, and the sources that list a pool's engines.
+their ports, the sources that list a pool's engines, and messages to other gateways.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, TypeAlias
 
 from .. import engines
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["Following"]
 
 _log = logging.getLogger("slotwise.gateway")
+
+Follower: TypeAlias = AbstractAsyncContextManager[object]
+"""Work that goes on while it is entered."""
 
 Work: TypeAlias = tuple[Pool, str]
 """Work for one pool. Its name differs from that of work with other settings."""
@@ -68,7 +72,7 @@ class Following:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _run(self, work: Work, follower: engines.Background) -> None:
+    async def _run(self, work: Work, follower: Follower) -> None:
         pool, name = work
         try:
             async with follower:
@@ -82,11 +86,11 @@ class Following:
             self._gateway.pools.remove_idle()
             self.sync()
 
-    def _works(self, pool: Pool) -> dict[str, Callable[[], engines.Background]]:
+    def _works(self, pool: Pool) -> dict[str, Callable[[], Follower]]:
         """What starts the work for a pool, by its name."""
         settings, scheduler, check = self._gateway.settings, pool.scheduler, pool.health_check
         get = engines.aiohttp_get(self._gateway.upstream.control)
-        works: dict[str, Callable[[], engines.Background]] = {
+        works: dict[str, Callable[[], Follower]] = {
             "metrics pages": lambda: engines.scrape(scheduler, get, interval=settings.scrape_every)
         }
         if check is not None:
@@ -100,4 +104,6 @@ class Following:
             works["discovery"] = lambda: engines.discover(
                 scheduler, source, interval=settings.discover_every
             )
+        if (peering := self._gateway.peering) is not None:
+            works["peers"] = lambda: peering.share(pool)
         return works

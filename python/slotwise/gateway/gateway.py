@@ -15,6 +15,7 @@ from .admin import admin_handler_of
 from .following import Following
 from .history import History
 from .mirrors import Mirrors
+from .peering import peering_of
 from .pools import Pool, Pools
 from .server import Listener, handler_of
 from .settings import Settings
@@ -35,7 +36,8 @@ class Gateway:
     def __init__(self, configuration: Configuration, settings: Settings | None = None) -> None:
         self.settings: Settings = settings or Settings()
         self.ingress: Ingress = Ingress(configuration, allow=self.settings.allow)
-        self.pools: Pools = Pools(configuration)
+        self.peering = peering_of(self.settings)
+        self.pools: Pools = Pools(configuration, seed=self.peering.seed if self.peering else 0)
         if unknown := self.settings.discover.keys() - set(configuration.pools):
             raise ValueError(
                 f"no pool is named {min(unknown)!r}, whose engines are to be discovered: the "
@@ -156,7 +158,10 @@ class Gateway:
         self._safety_config: dict[str, Any] | None = (gates or {}).get("safety")
 
     async def _listen(self, address: tuple[str, int], handler: Any) -> str:
-        listener = Listener(address, handler, max_body=self.settings.max_body)
+        # Each process has an admin page of its own.
+        reuse_port = self.settings.reuse_port and address == self.settings.address
+        max_body = self.settings.max_body
+        listener = Listener(address, handler, max_body=max_body, reuse_port=reuse_port)
         self._listeners.append(listener)
         host, port = await listener.start()
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

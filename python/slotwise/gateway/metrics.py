@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from .peering import METRICS, Peering
 from .pools import Pool
 
 __all__ = ["CONTENT_TYPE", "render"]
@@ -12,10 +13,17 @@ __all__ = ["CONTENT_TYPE", "render"]
 CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
-def render(pools: Iterable[Pool], statuses: Counter[int], open_requests: int) -> str:
+def render(
+    pools: Iterable[Pool],
+    statuses: Counter[int],
+    open_requests: int,
+    peering: Peering | None = None,
+) -> str:
     """The page as OpenMetrics text. Each metric of a scheduler gets the label ``pool``."""
     families: dict[str, list[str]] = {}
+    names: list[str] = []
     for pool in pools:
+        names.append(pool.name)
         _add(families, pool.scheduler.metrics_text(), _escaped(pool.name))
     lines = [line for family in families.values() for line in family]
     lines += [
@@ -28,9 +36,21 @@ def render(pools: Iterable[Pool], statuses: Counter[int], open_requests: int) ->
         "# TYPE slotwise_gateway_open_requests gauge",
         "# HELP slotwise_gateway_open_requests Requests to APIs whose answer has not ended.",
         f"slotwise_gateway_open_requests {open_requests}",
-        "# EOF",
     ]
+    if peering is not None:
+        lines += _of_peers(peering, names)
+    lines.append("# EOF")
     return "\n".join(lines) + "\n"
+
+
+def _of_peers(peering: Peering, pools: list[str]) -> Iterable[str]:
+    """What is known of the other gateways, by pool."""
+    values = peering.metrics(dict.fromkeys(pools))
+    for name, _, kind in METRICS:
+        yield f"# TYPE {name} {kind}"
+        total = "_total" if kind == "counter" else ""
+        for pool, value in values[name]:
+            yield f'{name}{total}{{pool="{_escaped(pool)}"}} {value:.0f}'
 
 
 def _add(families: dict[str, list[str]], text: str, pool: str) -> None:

@@ -15,9 +15,13 @@ __all__ = ["Pool", "Pools"]
 class Pool:
     """A pool that requests may be routed to."""
 
-    def __init__(self, name: str, configuration: Configuration) -> None:
+    def __init__(self, name: str, configuration: Configuration, seed: int = 0) -> None:
         self.name: str = name
-        self.scheduler: Scheduler = Scheduler(configuration.pool(name).scheduler)
+        config = configuration.pool(name).scheduler
+        if not config["seed"]:
+            # The next configuration without a seed keeps this one.
+            config = {**config, "seed": seed}
+        self.scheduler: Scheduler = Scheduler(config)
         self.scheduler.apply(configuration, name)
         self.health_check: dict[str, Any] | None = configuration.pool(name).health_check
         """How its endpoints are probed; ``None`` probes none."""
@@ -43,10 +47,11 @@ def _check_urls(configuration: Configuration) -> None:
 class Pools:
     """The pools by their names."""
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, *, seed: int = 0) -> None:
         _check_urls(configuration)
         self._configuration = configuration
-        self._pools = {name: Pool(name, configuration) for name in configuration.pools}
+        self._seed = seed
+        self._pools = {name: Pool(name, configuration, seed) for name in configuration.pools}
         self._leaving: list[Pool] = []
 
     def __getitem__(self, name: str) -> Pool:
@@ -76,7 +81,7 @@ class Pools:
         """
         _check_urls(configuration)
         added = {
-            name: Pool(name, configuration)
+            name: Pool(name, configuration, self._seed)
             for name in configuration.pools
             if name not in self._pools
         }

@@ -28,8 +28,11 @@ _log = logging.getLogger("slotwise.gateway")
 class Listener:
     """A listening socket and its open connections."""
 
-    def __init__(self, address: Address, handler: Any, *, max_body: int) -> None:
+    def __init__(
+        self, address: Address, handler: Any, *, max_body: int, reuse_port: bool = False
+    ) -> None:
         self._address = address
+        self._reuse_port = reuse_port or None
 
         def request_of(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> Any:
             loop = task.get_loop()
@@ -49,7 +52,9 @@ class Listener:
         """
         await self._runner.setup()
         host, port = self._address
-        self._site = web.TCPSite(self._runner, host, port, backlog=1_024)
+        self._site = web.TCPSite(
+            self._runner, host, port, backlog=1_024, reuse_port=self._reuse_port
+        )
         try:
             await self._site.start()
         except OSError as error:
@@ -131,13 +136,18 @@ async def _guarded(
 
 
 async def _metrics(gateway: Gateway, request: web.BaseRequest) -> web.Response:
-    text = metrics.render(gateway.pools, gateway.statuses, gateway.open_requests)
+    text = metrics.render(
+        gateway.pools, gateway.statuses, gateway.open_requests, gateway.peering
+    )
     return web.Response(body=text.encode(), headers={"content-type": metrics.CONTENT_TYPE})
 
 
 async def _health(gateway: Gateway, request: web.BaseRequest) -> web.Response:
     """The process serves requests: a failed check restarts it."""
-    return web.json_response({"status": "ok"})
+    state: dict[str, Any] = {"status": "ok"}
+    if (peering := gateway.peering) is not None:
+        state["peers"] = {pool.name: len(peering.alive(pool.name)) for pool in gateway.pools}
+    return web.json_response(state)
 
 
 async def _ready(gateway: Gateway, request: web.BaseRequest) -> web.Response:

@@ -53,6 +53,15 @@ class Settings:
     """The saturation of a mirror's pool from which on copies are dropped."""
     connect_timeout: float = 5.0
     """Seconds to wait for a connection to an engine."""
+    peers: str | None = None
+    """Where messages between gateways go: see :func:`slotwise.peers.connect`; ``None`` shares
+    nothing."""
+    peers_key: bytes | None = field(default=None, repr=False)
+    """The key of the gateways. Sockets of one host have one of their own if there is none."""
+    name: str | None = None
+    """The name of this gateway among its peers."""
+    reuse_port: bool = False
+    """Whether other processes of this user may listen on the same address."""
     kv_events: tuple[int, int] | None = None
     """The ports on which engines publish KV events, and replay them; ``None`` subscribes to none.
     """
@@ -105,6 +114,17 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--max-body", type=_count, default=Settings.max_body, metavar="BYTES")
     parser.add_argument(
+        "--peers", metavar="URL",
+        help="shares loads between gateways: redis://HOST:PORT, nats://HOST:PORT, unix:DIRECTORY",
+    )
+    parser.add_argument(
+        "--peers-key-file", type=_peers_key, metavar="FILE", help="the key that gateways share"
+    )
+    parser.add_argument("--gateway-name", metavar="NAME", help="default: host, process, random")
+    parser.add_argument(
+        "--reuse-port", action="store_true", help="lets other processes listen on the same port"
+    )
+    parser.add_argument(
         "--kv-events", type=_ports, metavar="PORT,PORT",
         help="ports of the engines' KV events and of their replays",
     )
@@ -128,6 +148,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error("one of --config, --engines, --discover and --demo is required")
     if options.reload and options.config is None:
         parser.error("--reload needs --config")
+    if options.peers and not options.peers_key_file and not options.peers.startswith("unix:"):
+        parser.error("--peers by a server needs --peers-key-file")
     return options
 
 
@@ -142,6 +164,10 @@ def settings_of(options: argparse.Namespace) -> Settings:
         safety=options.safety,
         engine_key=options.engine_key_file,
         max_body=options.max_body,
+        peers=options.peers,
+        peers_key=options.peers_key_file,
+        name=options.gateway_name,
+        reuse_port=options.reuse_port,
         kv_events=options.kv_events,
         discover=dict(options.discover),
         discover_every=options.discover_every,
@@ -231,6 +257,16 @@ def _secret(name: str) -> str:
     if not secret or not secret.isprintable() or not secret.isascii():
         raise argparse.ArgumentTypeError(f"{name} must hold one line of ASCII text: the key")
     return secret
+
+
+def _peers_key(name: str) -> bytes:
+    try:
+        key = Path(name).read_bytes().strip()
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{name} cannot be read: {_reason(error)}") from error
+    if len(key) < 16:
+        raise argparse.ArgumentTypeError(f"{name} must hold a key of at least 16 bytes")
+    return key
 
 
 def _imported(path: str) -> Any:

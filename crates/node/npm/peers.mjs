@@ -1,0 +1,2 @@
+// The same subpath for `import`.
+export { connect, PeerError, PeerLink, seedOf, share, Sharing } from './dist/peers.js';

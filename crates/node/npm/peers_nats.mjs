@@ -1,0 +1,2 @@
+// The same subpath for `import`.
+export { NatsTransport } from './dist/peers/nats.js';

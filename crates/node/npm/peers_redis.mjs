@@ -1,0 +1,2 @@
+// The same subpath for `import`.
+export { RedisTransport } from './dist/peers/redis.js';

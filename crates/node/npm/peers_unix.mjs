@@ -1,0 +1,2 @@
+// The same subpath for `import`.
+export { UnixTransport, keyOf } from './dist/peers/unix.js';
