@@ -55,6 +55,7 @@ __all__ = [
     "Machine",
     "ModelFilter",
     "Outcome",
+    "PeerLink",
     "Progress",
     "Rejected",
     "ReplayRequest",
@@ -85,6 +86,7 @@ __all__ = [
     "refusal",
     "replay_request",
     "response_headers",
+    "seed_of_peers",
     "rewrite_model",
 ]
 

@@ -28,6 +28,7 @@ One request passes these files:
 ``failures``          errors in the format of the client's API
 ``pools``             one scheduler for each pool of the configuration
 ``following``         metrics pages of engines
+``peering``           other gateways of the same pools
 ``reloading``         another configuration while requests are in flight
 ``history``, ``admin``  the last decisions, and the page that shows them
 ====================  ==================================================================

@@ -15,7 +15,7 @@ from .admin import admin_handler_of
 from .following import Following
 from .history import History
 from .mirrors import Mirrors
-from .peering import peering_of
+from .peering import Peering, peering_of
 from .pools import Pool, Pools
 from .server import Listener, handler_of
 from .settings import Settings
@@ -36,7 +36,8 @@ class Gateway:
     def __init__(self, configuration: Configuration, settings: Settings | None = None) -> None:
         self.settings: Settings = settings or Settings()
         self.ingress: Ingress = Ingress(configuration, allow=self.settings.allow)
-        self.peering = peering_of(self.settings)
+        self.peering: Peering | None = peering_of(self.settings)
+        """How its pools are shared with other gateways."""
         self.pools: Pools = Pools(configuration, seed=self.peering.seed if self.peering else 0)
         if unknown := self.settings.discover.keys() - set(configuration.pools):
             raise ValueError(
