@@ -121,9 +121,10 @@ const ENGINES = {
  * its own, whose metrics pages are scraped. The latter keeps no process alive, except by
  * `publishers`.
  *
- * It differs from `fetch` in one way: a request that no engine answers resolves to the response of
- * a refusal (429, 503, 504 and others) with its retry time, which client libraries honour. A
- * request that is aborted rejects with the reason of its signal, as with `fetch`.
+ * Method, headers, body and signal of a request count; other fields of `init` do not. It differs
+ * from `fetch` in one more way: a request that no engine answers resolves to the response of a
+ * refusal (429, 503, 504 and others) with its retry time, which client libraries honour. A request
+ * that is aborted rejects with the reason of its signal, as with `fetch`.
  */
 export function routedFetch(scheduler: Scheduler, options?: RouteOptions): RoutedFetch;
 export function routedFetch(options: EngineOptions): Promise<EngineFetch>;

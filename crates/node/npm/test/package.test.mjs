@@ -1,7 +1,7 @@
 // The published packages work once installed: the main one, and the platform's own with the addon.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { cpSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
@@ -75,6 +75,25 @@ test('what reads bytes can be required and imported there', () => {
   const call = "console.log(apiOfPath('/v1/messages'));";
   assert.equal(node(consumer, '-e', `const { apiOfPath } = require('${name}/wire');${call}`), 'messages\n');
   assert.equal(node(consumer, '--input-type=module', '-e', `import { apiOfPath } from '${name}/wire';${call}`), 'messages\n');
+});
+
+test('KV events load the package zeromq where it is installed, and otherwise name it', () => {
+  const program = (call) => `
+    const { Scheduler } = require('${name}');
+    const { subscribe } = require('${name}/engines');
+    const scheduler = new Scheduler();
+    scheduler.addEndpoint('http://a');
+    const publishers = { 'http://a': [{ events: 'tcp://a:1' }] };
+    subscribe(scheduler, publishers)${call};`;
+  const named = node(consumer, '-e', program('.catch((error) => console.log(error.message))'));
+  assert.equal(named, 'KV events need zeromq: npm install zeromq\n');
+  const fake = join(consumer, 'node_modules', 'zeromq');
+  mkdirSync(fake);
+  writeFileSync(join(fake, 'package.json'), '{ "name": "zeromq", "version": "6.8.0" }');
+  const socket = 'class { subscribe() {} close() {} connect(to) { console.log(to); } receive() { return new Promise(() => {}); } }';
+  writeFileSync(join(fake, 'index.js'), `const Subscriber = ${socket}; module.exports = { Subscriber, Dealer: Subscriber };`);
+  assert.equal(node(consumer, '-e', program('')), 'tcp://a:1\n');
+  rmSync(fake, { recursive: true });
 });
 
 test('the command runs where it is installed', () => {
