@@ -2,9 +2,10 @@
 
 use napi::bindgen_prelude::{BigInt, Either};
 use napi_derive::napi;
+use slotwise_gateway::config::PoolConfig;
 
 use crate::disaggregation::DisaggregationConfig;
-use crate::error::{self, Unfit};
+use crate::error::{self, Unfit, thrown};
 use crate::flow::FlowConfig;
 use crate::number::{MAX_SAFE, bits, duration, exact, finite, millis, positive, size};
 
@@ -354,6 +355,13 @@ impl From<slotwise::CostPrices> for CostPrices {
             adapter: Some(prices.adapter),
         }
     }
+}
+
+/// The scheduler of a pool in a configuration, with the defaults.
+#[napi]
+pub fn scheduler_of_pool(configuration: String, pool: String) -> error::Result<Config> {
+    let pool = PoolConfig::of_text(&configuration, &pool).map_err(thrown)?;
+    Ok((&pool.scheduler).into())
 }
 
 impl From<&slotwise::Config> for Config {

@@ -14,7 +14,7 @@ use crate::error::{Result, Unfit, closed, named, unreadable};
 use crate::number::{instant, millis, status, to_endpoint_id, to_request_id};
 use crate::refusal::refused;
 use crate::request::Bytes;
-use crate::response::Outcome;
+use crate::response::{Outcome, ReportedUsage};
 use crate::scheduler::NativeScheduler;
 
 /// A request of a client.
@@ -274,6 +274,17 @@ impl NativeExchange {
     #[napi(getter)]
     pub fn ended(&self) -> bool {
         self.exchange.borrow().has_ended()
+    }
+
+    /// The usage of the answer so far, with the counted tokens if the engine has reported none.
+    /// Null without an answer of an engine.
+    #[napi(getter)]
+    pub fn usage(&self) -> Option<ReportedUsage> {
+        let exchange = self.exchange.borrow();
+        let lease = exchange.lease()?;
+        let mut usage = lease.answer_usage();
+        usage.completion_tokens.get_or_insert_with(|| lease.answer_tokens().0);
+        Some(usage.into())
     }
 
     /// How the latest answer ended.

@@ -6,6 +6,9 @@
  * configuration.pools; // ['default']
  * ```
  */
+import { schedulerOfPool } from '../native/index.js';
+import type { Config } from './config.js';
+import { guarded } from './errors.js';
 import { type Data, Machine } from './machine.js';
 import { Routing } from './routing.js';
 
@@ -38,7 +41,7 @@ export interface PoolConfig {
   readonly healthCheck: { readonly [name: string]: Data } | null;
 }
 
-type RoutingConfig = { readonly pools: readonly { readonly name: string }[] } & { readonly [name: string]: Data };
+type RoutingConfig = { readonly pools: readonly { readonly name: string; readonly models?: readonly Data[] }[] } & { readonly [name: string]: Data };
 
 /** The configuration of a gateway, from YAML or JSON: an own file, Kubernetes kinds, or both. */
 export class Configuration {
@@ -58,6 +61,16 @@ export class Configuration {
   /** The names of the pools. */
   get pools(): string[] {
     return this.#routing.pools.map(({ name }) => name);
+  }
+
+  /** @internal The text. */
+  get source(): string {
+    return this.#file.text;
+  }
+
+  /** @internal The names of the pools that list their models. */
+  withModels(): Set<string> {
+    return new Set(this.#routing.pools.filter(({ models }) => models?.length).map(({ name }) => name));
   }
 
   /** What the file has and the gateway has no use for. */
@@ -88,6 +101,14 @@ export class Configuration {
     }
     const { health_check: healthCheck, ...others } = pool;
     return { ...others, healthCheck };
+  }
+
+  /**
+   * What `new Scheduler` takes for the pool of this name, with the defaults. Throws a `ConfigError`
+   * if there is none.
+   */
+  scheduler(name: string): Config {
+    return guarded(() => schedulerOfPool(this.#file.text, name)) as Config;
   }
 
   /** The rules by which requests find their pool. */

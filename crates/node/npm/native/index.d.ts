@@ -61,6 +61,11 @@ export declare class NativeExchange {
   get excluded(): Array<number>
   /** Whether no input has an effect any more. */
   get ended(): boolean
+  /**
+   * The usage of the answer so far, with the counted tokens if the engine has reported none.
+   * Null without an answer of an engine.
+   */
+  get usage(): ReportedUsage | null
   /** How the latest answer ended. */
   get outcome(): Outcome | null
 }
@@ -1560,6 +1565,9 @@ export interface SaturationPolicy {
   /** Of both detectors: how far a single endpoint may go beyond full, as a share. Default: 0. */
   headroom?: number
 }
+
+/** The scheduler of a pool in a configuration, with the defaults. */
+export declare function schedulerOfPool(configuration: string, pool: string): Config
 
 /** The score of one scorer of a scheduling profile. */
 export interface ScorerScore {

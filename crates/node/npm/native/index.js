@@ -870,5 +870,6 @@ module.exports.refusalOfSpan = nativeBinding.refusalOfSpan
 module.exports.replayRequest = nativeBinding.replayRequest
 module.exports.responseHeaders = nativeBinding.responseHeaders
 module.exports.rewriteModel = nativeBinding.rewriteModel
+module.exports.schedulerOfPool = nativeBinding.schedulerOfPool
 module.exports.seedOfPeers = nativeBinding.seedOfPeers
 module.exports.usageOfSpan = nativeBinding.usageOfSpan

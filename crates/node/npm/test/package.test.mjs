@@ -54,10 +54,10 @@ test('the package holds what is needed and nothing else', () => {
   const [main, platform] = tarballs;
   assert.deepEqual([main.name, main.version], [name, version]);
   const paths = main.files.map(({ path }) => path);
-  for (const path of ['package.json', 'README.md', 'index.mjs', 'index.d.mts', 'wire.mjs', 'wire.d.mts', 'dist/wire.js', 'dist/wire.d.ts', 'engines.mjs', 'engines.d.mts', 'dist/engines/index.js', 'dist/engines/index.d.ts', 'peers.mjs', 'peers.d.mts', 'dist/peers.js', 'dist/peers/redis.js', 'peers_redis.mjs', 'fetch.mjs', 'fetch.d.mts', 'dist/fetch.js', 'dist/fetch.d.ts', 'error_responses.mjs', 'error_responses.d.mts', 'policy.mjs', 'policy.d.mts', 'dist/policy.js', 'dist/policy.d.ts', 'routing.mjs', 'routing.d.mts', 'dist/routing.js', 'dist/routing.d.ts', 'clusters.mjs', 'clusters.d.mts', 'dist/clusters.js', 'dist/clusters.d.ts', 'configuration.mjs', 'configuration.d.mts', 'dist/configuration.js', 'gates.mjs', 'gates.d.mts', 'dist/gates.js', 'dist/gates.d.ts', 'ingress.mjs', 'ingress.d.mts', 'health_checks.mjs', 'health_checks.d.mts', 'dist/health_checks.js', 'dist/health_checks.d.ts', 'dist/ingress.js', 'dist/ingress.d.ts', 'dist/configuration.d.ts', 'native/index.js', 'native/index.d.ts', 'dist/index.js', 'dist/index.d.ts']) {
+  for (const path of ['package.json', 'README.md', 'index.mjs', 'index.d.mts', 'gateway.mjs', 'gateway.d.mts', 'dist/gateway/index.js', 'dist/gateway/index.d.ts', 'dist/gateway/command.js', 'admin.html', 'node_http.mjs', 'dist/node_http.js', 'web.mjs', 'dist/web.js', 'fastify.mjs', 'dist/fastify.js', 'wire.mjs', 'wire.d.mts', 'dist/wire.js', 'dist/wire.d.ts', 'engines.mjs', 'engines.d.mts', 'dist/engines/index.js', 'dist/engines/index.d.ts', 'peers.mjs', 'peers.d.mts', 'dist/peers.js', 'dist/peers/redis.js', 'peers_redis.mjs', 'fetch.mjs', 'fetch.d.mts', 'dist/fetch.js', 'dist/fetch.d.ts', 'error_responses.mjs', 'error_responses.d.mts', 'policy.mjs', 'policy.d.mts', 'dist/policy.js', 'dist/policy.d.ts', 'routing.mjs', 'routing.d.mts', 'dist/routing.js', 'dist/routing.d.ts', 'clusters.mjs', 'clusters.d.mts', 'dist/clusters.js', 'dist/clusters.d.ts', 'configuration.mjs', 'configuration.d.mts', 'dist/configuration.js', 'gates.mjs', 'gates.d.mts', 'dist/gates.js', 'dist/gates.d.ts', 'ingress.mjs', 'ingress.d.mts', 'health_checks.mjs', 'health_checks.d.mts', 'dist/health_checks.js', 'dist/health_checks.d.ts', 'dist/ingress.js', 'dist/ingress.d.ts', 'dist/configuration.d.ts', 'native/index.js', 'native/index.d.ts', 'dist/index.js', 'dist/index.d.ts']) {
     assert.ok(paths.includes(path), `${path} is missing`);
   }
-  assert.deepEqual(paths.filter((path) => !/^(dist\/((engines|peers)\/)?\w+\.(js|d\.ts)|native\/index\.(js|d\.ts)|(index|wire|policy|routing|clusters|configuration|gates|ingress|health_checks|engines|error_responses|fetch|peers\w*)\.(mjs|d\.mts)|package\.json|README\.md|LICENSE|THIRD_PARTY_NOTICES)$/.test(path)), []);
+  assert.deepEqual(paths.filter((path) => !/^(dist\/((engines|peers|gateway)\/)?\w+\.(js|d\.ts)|native\/index\.(js|d\.ts)|(index|wire|policy|routing|clusters|configuration|gates|ingress|health_checks|engines|error_responses|fetch|peers\w*|gateway|node_http|web|fastify)\.(mjs|d\.mts)|admin\.html|package\.json|README\.md|LICENSE|THIRD_PARTY_NOTICES)$/.test(path)), []);
   assert.ok(files.includes('LICENSE') && paths.includes('THIRD_PARTY_NOTICES'));
   assert.equal(platform.files.filter(({ path }) => path.endsWith('.node')).length, 1);
 });
@@ -100,7 +100,23 @@ test('the command runs where it is installed', () => {
   const command = join(consumer, 'node_modules', name, 'dist', 'command.js');
   writeFileSync(join(consumer, 'a.yaml'), 'endpoints: [http://a]\n');
   assert.equal(node(consumer, command, 'config', 'check', 'a.yaml'), 'a.yaml: valid, with the pools default\n');
-  assert.ok(readdirSync(join(consumer, 'node_modules', '.bin')).includes('slotwise'));
+  const commands = readdirSync(join(consumer, 'node_modules', '.bin'));
+  assert.ok(commands.includes('slotwise') && commands.includes('slotwise-gateway'));
+});
+
+test('the gateway serves where it is installed, and its process ends by itself', () => {
+  const code = `import { Configuration } from '${name}/configuration';
+import { Gateway, demoEngines } from '${name}/gateway';
+const engines = await demoEngines(2);
+const gateway = new Gateway(new Configuration(JSON.stringify({ endpoints: engines.urls })), { admin: { host: '127.0.0.1', port: 0 } });
+await gateway.start();
+const body = JSON.stringify({ model: 'demo', messages: [{ role: 'user', content: 'Hi' }] });
+const answer = await (await fetch(gateway.url + '/v1/chat/completions', { method: 'POST', body })).json();
+const page = await (await fetch(gateway.adminUrl)).text();
+await gateway.stop();
+await engines.close();
+console.log(answer.choices[0].message.content, page.includes('slotwise gateway'));`;
+  assert.equal(node(consumer, '--input-type=module', '-e', code), 'You said: Hi true\n');
 });
 
 test('without an addon for the platform, the import error states it', () => {

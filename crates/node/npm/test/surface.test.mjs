@@ -172,6 +172,10 @@ for (const [subpath, names] of Object.entries({
   ],
   fetch: ['routedFetch'],
   error_responses: ['errorResponse', 'failureResponse', 'shapeOf'],
+  fastify: ['default', 'slotwise'],
+  gateway: ['Block', 'Gateway', 'Reloading', 'demoEngines'],
+  'node-http': ['nodeHandler'],
+  web: ['webHandler'],
 })) {
   test(`import and require give the same of slotwise/${subpath}`, async () => {
     const [module, cjs] = [await import(`slotwise/${subpath}`), require(`slotwise/${subpath}`)];

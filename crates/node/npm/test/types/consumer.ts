@@ -28,6 +28,13 @@ import {
   type Tier,
   type WireError,
 } from 'slotwise';
+import { fastify } from 'fastify';
+import { Configuration } from 'slotwise/configuration';
+import slotwiseForFastify from 'slotwise/fastify';
+import { Block, Gateway, type GatewaySettings, type SafetyFunction } from 'slotwise/gateway';
+import { nodeHandler } from 'slotwise/node-http';
+import { webHandler } from 'slotwise/web';
+import { createServer } from 'node:http';
 import * as wire from 'slotwise/wire';
 import type { Api, Engine, MetricsReport, Outcome, Progress, RequestView } from 'slotwise/wire';
 
@@ -162,6 +169,19 @@ export function answer(body: Uint8Array, error: RejectedError | WireError): [num
 
 // @ts-expect-error text is not a body
 scheduler.pick({ body: 'text' });
+const judge: SafetyFunction = (texts, { stage }) => (stage === 'prompt' ? texts : new Block('no'));
+const settings: GatewaySettings = { address: null, safety: judge, kvEvents: [5557, 5558], drainMs: 1_000 };
+
+export async function serveBehind(): Promise<Response> {
+  const gateway = new Gateway(new Configuration('endpoints: [http://a]'), settings);
+  await fastify().register(slotwiseForFastify, { gateway, prefix: '/llm' });
+  createServer(nodeHandler(gateway));
+  const url: string | null = gateway.url;
+  return webHandler(gateway)(new Request(`${url}/health`), { client: '10.0.0.1' });
+}
+
+// @ts-expect-error not a setting
+export const misspelt: GatewaySettings = { drain: 1 };
 // @ts-expect-error misspelt
 scheduler.pick({ body: new Uint8Array(), paht: '/' });
 // @ts-expect-error not an engine

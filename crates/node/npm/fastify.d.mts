@@ -1,0 +1,2 @@
+export * from './dist/fastify.js';
+export { slotwise as default } from './dist/fastify.js';

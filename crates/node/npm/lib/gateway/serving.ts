@@ -1,0 +1,306 @@
+/**
+ * One request, from its headers to the end of its answer.
+ *
+ * ```text
+ * identify ─► read the body ─► admit ─► check the prompt ─► ask a pool ─► send ─► settle
+ *    401          413          403 404        400          next target      cancel
+ *                              413 429                     if it is full
+ * ```
+ *
+ * The exchange retries on other endpoints before the first byte. A client that disconnects aborts
+ * the signal of its request, which ends it at the engine.
+ */
+import { errorResponse, failureResponse, shapeOf } from '../error_responses.js';
+import type { Ask, Reply } from '../exchange.js';
+import type { ForwardOptions } from '../forward.js';
+import { RefusedError } from '../gates.js';
+import type { Admitted } from '../ingress.js';
+import type { HttpRequest } from '../request.js';
+import type { Target } from '../routing.js';
+import { WireError } from '../errors.js';
+import { forwardedHeaders, readRequest, rewriteModel, type RequestView } from '../wire.js';
+import { BodyTooLarge, headerOf, withHeaders, type Answer, type Chunks, type Incoming } from './answer.js';
+import type { Gateway } from './gateway.js';
+import { described } from './log.js';
+import type { Pool } from './pools.js';
+import { Safety } from './safety.js';
+
+/** Serves one request to an API of model servers. `done` is called once, when all of it is over. */
+export async function serve(gateway: Gateway, incoming: Incoming, done: (status: number) => void): Promise<Answer> {
+  const serving = new Serving(gateway, incoming, done);
+  try {
+    return await serving.run();
+  } catch (error) {
+    const answer = refusalOf(gateway, incoming, error);
+    serving.finish(answer.status);
+    return answer;
+  }
+}
+
+/** The answer to a request that no pool was asked for. */
+function refusalOf(gateway: Gateway, { path, signal }: Incoming, error: unknown): Answer {
+  if (error instanceof RefusedError || error instanceof WireError) {
+    return errorResponse(error, { path });
+  }
+  const most = gateway.settings.maxBody;
+  if (error instanceof BodyTooLarge) {
+    return failureResponse(413, 'body_too_large', `the body has more than ${most} bytes`, { path });
+  }
+  if (signal.aborted) {
+    return failureResponse(499, 'client_disconnected', 'the client disconnected', { path });
+  }
+  throw error;
+}
+
+/** The steps of one request. */
+class Serving {
+  readonly #gateway: Gateway;
+  readonly #incoming: Incoming;
+  readonly #done: (status: number) => void;
+  #body: Uint8Array = EMPTY;
+  #model = '';
+  #addUsage = false;
+  #targets: [Target, Pool][] = [];
+  #mirrors: [Target, Pool][] = [];
+  #finished = false;
+
+  constructor(gateway: Gateway, incoming: Incoming, done: (status: number) => void) {
+    this.#gateway = gateway;
+    this.#incoming = incoming;
+    this.#done = done;
+  }
+
+  async run(): Promise<Answer> {
+    const { ingress, settings, pools } = this.#gateway;
+    const { headers, client, path } = this.#incoming;
+    // Before the body is read: a body of an unknown client costs nothing.
+    ingress.identify(headers, { client });
+    this.#body = await this.#incoming.read(settings.maxBody);
+    const view = readRequest(this.#body, { path });
+    this.#model = view.model ?? '';
+    // Quotas need the usage of streams, which these two APIs report on request only.
+    this.#addUsage = this.#gateway.hasGates && view.stream && ON_REQUEST.has(view.api);
+    const demand = demandOf(view, settings.expectedOutput);
+    const admitted = ingress.admit({ model: this.#model, path, headers, client, ...demand });
+    // A reload may remove a pool while the request is served.
+    this.#targets = admitted.targets.map((target) => [target, pools.get(target.pool)]);
+    this.#mirrors = admitted.mirrors.map((target) => [target, pools.get(target.pool)]);
+    return this.#serve(admitted, new Limited(this.#incoming.signal, admitted.timeoutMs));
+  }
+
+  /** The request is over: it is counted once. */
+  finish(status: number): void {
+    if (!this.#finished) {
+      this.#finished = true;
+      this.#done(status);
+    }
+  }
+
+  async #serve(admitted: Admitted, limit: Limited): Promise<Answer> {
+    const { ingress } = this.#gateway;
+    const { path } = this.#incoming;
+    let reply: Reply;
+    try {
+      const safety = this.#safety(admitted.caller.name);
+      if (safety !== null) {
+        this.#body = await limit.race(safety.prompt(this.#body));
+      }
+      reply = await this.#ask(admitted, limit.signal);
+      return this.#answer(reply, admitted, safety, limit);
+    } catch (error) {
+      limit.end();
+      ingress.cancel(admitted);
+      if (limit.isOver) {
+        const message = `the request took more than ${(admitted.timeoutMs ?? 0) / 1_000} s`;
+        const answer = failureResponse(504, 'request_timeout', message, { path });
+        this.finish(answer.status);
+        return withHeaders(answer, admitted.headers);
+      }
+      if (error instanceof RefusedError) {
+        this.finish(error.httpStatus);
+        return withHeaders(errorResponse(error, { path }), admitted.headers);
+      }
+      throw error;
+    }
+  }
+
+  #safety(caller: string): Safety | null {
+    const { safety: judge, log } = this.#gateway.settings;
+    if (judge === undefined) {
+      return null;
+    }
+    const config = this.#gateway.safetyConfig;
+    return new Safety({ judge, config, shape: shapeOf(this.#incoming.path), caller, log });
+  }
+
+  /** Asks the pool, and then its fallbacks while they have no room. */
+  async #ask(admitted: Admitted, signal: AbortSignal): Promise<Reply> {
+    let reply: Reply | undefined;
+    for (const [target, pool] of this.#targets) {
+      reply?.end();
+      reply = await this.#askPool(target, pool, admitted, signal);
+      if (reply.dispatch !== undefined || !NO_ROOM.includes(reply.status)) {
+        break;
+      }
+    }
+    for (const [target, pool] of this.#mirrors) {
+      const { path, target: url } = this.#incoming;
+      const session = admitted.session ?? undefined;
+      this.#gateway.mirrors.send({ pool, target, path, url, session, body: this.#bodyFor(target), headers: this.#sent() });
+    }
+    return reply as Reply;
+  }
+
+  async #askPool(target: Target, pool: Pool, admitted: Admitted, signal: AbortSignal): Promise<Reply> {
+    const { settings, upstream, history } = this.#gateway;
+    const { path, headers, target: url } = this.#incoming;
+    const [body, sent] = [this.#bodyFor(target), this.#sent()];
+    const request: HttpRequest = { body, path, headers, allow: settings.allow };
+    const options: ForwardOptions = { ...admitted.options, attempts: settings.attempts, signal };
+    if (target.adapter !== null) {
+      options.model = target.base;
+      options.adapter = target.adapter;
+    }
+    const explanation = history.explain(pool.scheduler, request, options);
+    options.answersAs = admitted.answersAs;
+    options.connector = settings.connector;
+    options.addUsage = this.#addUsage;
+    const ask: Ask = (engine, attempt, call) =>
+      upstream.post(engine, url, call.body ?? body, call.headers.length > 0 ? [...sent, ...call.headers] : sent, attempt);
+    const reply = await pool.exchange(ask, request, options);
+    const { status, dispatch } = reply;
+    history.record({ pool: target.pool, model: this.#model, caller: admitted.caller.name, status, dispatch, explanation });
+    return reply;
+  }
+
+  /** The body with the model that the target serves. */
+  #bodyFor(target: Target): Uint8Array {
+    return target.model === this.#model ? this.#body : rewriteModel(this.#body, target.model);
+  }
+
+  /** The headers for engines: none of the connection, and no key of the client. */
+  #sent(): [string, string][] {
+    const { engineKey } = this.#gateway.settings;
+    const add: [string, string][] = [];
+    // Other bodies are JSON, whatever `curl -d` declares.
+    if (!headerOf(this.#incoming, 'content-type').toLowerCase().startsWith('multipart/form-data')) {
+      add.push(['content-type', 'application/json']);
+    }
+    if (engineKey !== undefined) {
+      add.push(['authorization', `Bearer ${engineKey}`]);
+    }
+    return forwardedHeaders(this.#incoming.headers, { add });
+  }
+
+  /** The reply as the client gets it. Its end settles the request. */
+  #answer(reply: Reply, admitted: Admitted, safety: Safety | null, limit: Limited): Answer {
+    const headers = admitted.headers.length > 0 ? [...reply.headers, ...admitted.headers] : reply.headers;
+    const isAnswer = reply.dispatch !== undefined && reply.status < 400;
+    let body: Chunks = reply;
+    if (safety !== null && isAnswer) {
+      const isStream = headerOf(reply, 'content-type').includes('event-stream');
+      body = safety.answer(isStream ? 'stream' : 'answer', reply);
+    }
+    const end = () => {
+      if (this.#finished) {
+        return;
+      }
+      limit.end();
+      body.end();
+      this.#settle(reply, admitted);
+      this.finish(reply.status);
+    };
+    const next = async () => {
+      try {
+        return await body.next();
+      } catch (error) {
+        if (!this.#incoming.signal.aborted) {
+          const why = limit.isOver ? `it took more than ${(admitted.timeoutMs ?? 0) / 1_000} s` : described(error);
+          this.#gateway.settings.log('warning', `an answer broke off: ${why}`);
+        }
+        throw error;
+      }
+    };
+    return { status: reply.status, headers, body: { next, end } };
+  }
+
+  /** Replaces the estimate of the quotas with what was used. */
+  #settle(reply: Reply, admitted: Admitted): void {
+    const { ingress } = this.#gateway;
+    const { usage } = reply;
+    if (usage === null || reply.status >= 400) {
+      ingress.cancel(admitted);
+      return;
+    }
+    const { promptTokens, completionTokens } = usage;
+    ingress.settle(admitted, { promptTokens, completionTokens });
+  }
+}
+
+/** The time of a request, and its client: the signal aborts at the end of either. */
+class Limited {
+  readonly signal: AbortSignal;
+  /** Whether the time is over. */
+  isOver = false;
+  readonly #abort: AbortController | undefined;
+  readonly #client: AbortSignal;
+  readonly #leave = (): void => this.#abort?.abort(this.#client.reason);
+  readonly #timer: NodeJS.Timeout | undefined;
+
+  constructor(client: AbortSignal, timeoutMs: number | null) {
+    this.#client = client;
+    this.signal = client;
+    if (timeoutMs === null) {
+      return;
+    }
+    const abort = (this.#abort = new AbortController());
+    this.signal = abort.signal;
+    client.addEventListener('abort', this.#leave, { once: true });
+    this.#timer = setTimeout(() => {
+      this.isOver = true;
+      abort.abort(new DOMException('the request took too long', 'TimeoutError'));
+    }, Math.min(timeoutMs, LONGEST_TIMER));
+  }
+
+  /** What a promise resolves to, unless the time ends or the client leaves first. */
+  async race<T>(promise: Promise<T>): Promise<T> {
+    const { signal } = this;
+    let stop = () => {};
+    const over = new Promise<never>((_, reject) => {
+      stop = () => reject(signal.reason);
+      signal.addEventListener('abort', stop, { once: true });
+    });
+    try {
+      signal.throwIfAborted();
+      return await Promise.race([promise, over]);
+    } finally {
+      signal.removeEventListener('abort', stop);
+    }
+  }
+
+  /** Nothing is limited any more. */
+  end(): void {
+    clearTimeout(this.#timer);
+    this.#client.removeEventListener('abort', this.#leave);
+  }
+}
+
+/** The tokens of the prompt and of the answer that a quota books. */
+function demandOf(view: RequestView, expectedOutput: number): { promptTokens: number; outputTokens: number } {
+  const { prompt } = view;
+  const tokens = prompt instanceof Uint32Array ? prompt.length : Math.ceil(prompt.length / BYTES_A_TOKEN);
+  return {
+    promptTokens: tokens * Math.max(1, view.prompts),
+    outputTokens: (view.maxTokens ?? expectedOutput) * Math.max(1, view.n ?? 1),
+  };
+}
+
+const EMPTY = new Uint8Array(0);
+/** The statuses of a scheduler that has no room or no endpoint. */
+const NO_ROOM: readonly number[] = [429, 503];
+/** The APIs whose streams report their usage only if the body requests it. */
+const ON_REQUEST: ReadonlySet<string> = new Set(['chat_completions', 'completions']);
+/** Bytes of text that a quota books as one token, until the engine reports the usage. */
+const BYTES_A_TOKEN = 4;
+/** The longest time that `setTimeout` accepts: 24 days. */
+const LONGEST_TIMER = 2 ** 31 - 1;

@@ -1,0 +1,79 @@
+/** What a gateway needs besides its configuration: addresses, limits, functions of the host. */
+import type { Connector } from '../forward.js';
+import type { AllowName } from '../request.js';
+import { type Log, stderrLog } from './log.js';
+import type { SafetyFunction } from './safety.js';
+import type { Source } from '../engines/index.js';
+
+/** Where a gateway listens; port 0 is a free one. */
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** What a gateway needs besides its configuration. */
+export interface GatewaySettings {
+  /** Where clients connect; null if a host passes requests on. Default: 127.0.0.1, a free port. */
+  readonly address?: Address | null | undefined;
+  /** Where the admin page is served; it has no authentication. Default: nowhere. */
+  readonly admin?: Address | null | undefined;
+  /** The claims that a client may make itself: see `allow` of requests. Default: `session`. */
+  readonly allow?: readonly AllowName[] | undefined;
+  /** The largest number of endpoints that one request is sent to. Default: 3. */
+  readonly attempts?: number | undefined;
+  /** How disaggregated requests move their KV cache. Default: there are none. */
+  readonly connector?: Connector | undefined;
+  /** Judges the texts of prompts and answers. */
+  readonly safety?: SafetyFunction | undefined;
+  /** The API key that engines require. Keys of clients are never forwarded. */
+  readonly engineKey?: string | undefined;
+  /** The largest body of a request in bytes. Default: 64 MiB. */
+  readonly maxBody?: number | undefined;
+  /** Tokens that a quota books for an answer if the body has no maximum. Default: 256. */
+  readonly expectedOutput?: number | undefined;
+  /** The saturation of a mirror's pool from which on copies are dropped. Default: 0.8. */
+  readonly mirrorLimit?: number | undefined;
+  /** How long to wait for a connection to an engine. Default: 5,000. */
+  readonly connectTimeoutMs?: number | undefined;
+  /** The ports on which engines publish KV events, and replay them. Default: subscribes to none. */
+  readonly kvEvents?: readonly [events: number, replays: number] | undefined;
+  /** Where the engines of a pool are listed, by the pool's name, besides its endpoints. */
+  readonly discover?: Readonly<Record<string, Source>> | undefined;
+  /** The time between two looks at these lists. Default: 5,000. */
+  readonly discoverEveryMs?: number | undefined;
+  /** The time between two metrics pages of an engine. Default: 1,000. */
+  readonly scrapeEveryMs?: number | undefined;
+  /** The time between a stop and the last new connection, for load balancers. Default: 0. */
+  readonly graceMs?: number | undefined;
+  /** The longest time that requests in flight get after that. Default: 300,000. */
+  readonly drainMs?: number | undefined;
+  /** Takes the lines of the log. Default: those from `warning` on go to the standard error. */
+  readonly log?: Log | undefined;
+}
+
+/** The settings with the defaults. */
+export type Settings = ReturnType<typeof settingsOf>;
+
+/** Adds the defaults. */
+export function settingsOf(given: GatewaySettings) {
+  return {
+    address: given.address === undefined ? { host: '127.0.0.1', port: 0 } : given.address,
+    admin: given.admin ?? null,
+    allow: given.allow ?? (['session'] as const),
+    attempts: given.attempts ?? 3,
+    connector: given.connector,
+    safety: given.safety,
+    engineKey: given.engineKey,
+    maxBody: given.maxBody ?? 64 * 2 ** 20,
+    expectedOutput: given.expectedOutput ?? 256,
+    mirrorLimit: given.mirrorLimit ?? 0.8,
+    connectTimeoutMs: given.connectTimeoutMs ?? 5_000,
+    kvEvents: given.kvEvents,
+    discover: given.discover ?? {},
+    discoverEveryMs: given.discoverEveryMs ?? 5_000,
+    scrapeEveryMs: given.scrapeEveryMs ?? 1_000,
+    graceMs: given.graceMs ?? 0,
+    drainMs: given.drainMs ?? 300_000,
+    log: given.log ?? stderrLog('warning'),
+  };
+}

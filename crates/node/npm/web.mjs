@@ -1,0 +1,2 @@
+// The same subpath for `import`.
+export { webHandler } from './dist/web.js';
