@@ -3,15 +3,18 @@
 //! - [`prompts`]: prompts that share prefixes as chats do.
 //! - [`LoadedPool`]: a scheduler whose endpoints have served traffic.
 //! - [`ProfilePool`]: a scheduler that chooses by a scheduling profile.
+//! - [`HeldPrompts`]: a prefix index that engines' events of one block change.
 //! - [`FullQueue`]: a scheduler in which many requests are queued.
 //! - [`chat_body`], [`METRICS_PAGE`]: bytes of clients and engines.
 
+mod blocks;
 mod pool;
 mod profile;
 mod prompts;
 mod queue;
 mod wire;
 
+pub use blocks::HeldPrompts;
 pub use pool::LoadedPool;
 pub use profile::ProfilePool;
 pub use prompts::{Prompt, prompts};

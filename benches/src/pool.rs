@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::num::NonZeroU32;
 
 use slotwise::{
-    BlockStored, Endpoint, EndpointId, EngineHash, Instant, KvEvent, Request, RequestId, Scheduler,
-    Usage,
+    BlockStored, Endpoint, EndpointId, EngineHash, Instant, KvEvent, Priority, Request, RequestId,
+    Scheduler, Stats, Usage,
 };
 
 use crate::{MODEL, Prompt};
@@ -87,6 +87,25 @@ impl LoadedPool {
             self.scheduler.complete(now, oldest, Usage::default()).expect("in flight");
         }
         dispatch.endpoint_id.as_u64()
+    }
+
+    /// Queues one request in each of so many bands.
+    pub fn queue_in_bands(&mut self, bands: i32) {
+        let now = Instant::from_micros(self.now_micros);
+        for band in 0..bands {
+            let request = Request::new(MODEL).tokens(&[1; 32]).priority(Priority(band));
+            self.scheduler.submit(now, &request).expect("there is room");
+        }
+    }
+
+    /// The scheduler's counters and gauges.
+    pub fn stats(&self) -> Stats {
+        self.scheduler.stats()
+    }
+
+    /// The same in the memory of earlier ones.
+    pub fn stats_into(&self, stats: &mut Stats) {
+        self.scheduler.stats_into(stats);
     }
 
     /// Drains an endpoint and resumes it: two updates of what the search reads of it.

@@ -12,8 +12,10 @@ use std::time::Instant as Clock;
 
 use slotwise::{EngineHash, Request};
 use slotwise_benches::{
-    FullQueue, LoadedPool, METRICS_PAGE, MODEL, ProfilePool, Prompt, chat_body, prompts,
+    FullQueue, HeldPrompts, LoadedPool, METRICS_PAGE, MODEL, ProfilePool, Prompt, chat_body,
+    prompts,
 };
+use slotwise_wire::exposition::Exposition;
 use slotwise_wire::metrics::{Engine, MetricsReader};
 use slotwise_wire::request::{Api, RequestReader};
 
@@ -23,11 +25,13 @@ const TOKENS: usize = 2_000;
 const LARGE: usize = 65_000;
 const PROFILE_DECISIONS: usize = 1_000;
 const QUEUED: usize = 5_000;
+const EVENTS: usize = 2_000;
+const READS: usize = 10;
 
 /// Prepares, runs the work in [`measured`] and returns the number of operations.
 type Workload = fn() -> usize;
 
-const WORKLOADS: [(&str, Workload); 21] = [
+const WORKLOADS: [(&str, Workload); 30] = [
     ("pick/text/8", || pick(8, Prompt::as_text)),
     ("pick/text/64", || pick(64, Prompt::as_text)),
     ("pick/text/1024", || pick(1_024, Prompt::as_text)),
@@ -47,6 +51,15 @@ const WORKLOADS: [(&str, Workload); 21] = [
     ("flow/million/submit", || submit(1_000_000)),
     ("flow/million/submit_and_cancel", || submit_and_cancel(1_000_000)),
     ("events/store", store),
+    ("events/one/new", || event(HeldPrompts::store_new)),
+    ("events/one/end", || event(HeldPrompts::extend)),
+    ("events/one/answer", || event(|held, _| held.extend(0))),
+    ("events/one/remove_last", || event(HeldPrompts::remove_last)),
+    ("events/one/remove_any", || event(HeldPrompts::remove_any)),
+    ("events/remove", remove),
+    ("stats/1024", stats),
+    ("stats/1024/into", stats_into),
+    ("stats/1024/text", metrics_text),
     ("wire/request", request),
     ("wire/metrics", metrics),
 ];
@@ -147,6 +160,52 @@ fn store() -> usize {
         }
     });
     prompts.len()
+}
+
+/// Events of an engine that stored or removed one block.
+fn event(change: fn(&mut HeldPrompts, usize)) -> usize {
+    let mut held = HeldPrompts::default();
+    measured(&mut || (0..EVENTS).for_each(|at| change(&mut held, at)));
+    EVENTS
+}
+
+/// Events of an engine that removed a prompt of 128 blocks.
+fn remove() -> usize {
+    let mut held = HeldPrompts::default();
+    measured(&mut || (0..PROMPTS / 10).for_each(|at| held.remove_whole(at)));
+    PROMPTS / 10
+}
+
+/// A pool of 1,024 endpoints under traffic, with a queue of 33 bands.
+fn observed() -> LoadedPool {
+    let prompts = prompts(PROMPTS, TEXT_BYTES, TOKENS, 1);
+    let mut pool = LoadedPool::new(1_024, &prompts, Prompt::as_tokens);
+    pool.queue_in_bands(33);
+    pool
+}
+
+/// Reads of all counters and gauges.
+fn stats() -> usize {
+    let pool = observed();
+    measured(&mut || (0..READS).for_each(|_| drop(black_box(pool.stats()))));
+    READS
+}
+
+/// The same reads in the memory of earlier ones.
+fn stats_into() -> usize {
+    let pool = observed();
+    let mut stats = pool.stats();
+    measured(&mut || (0..READS).for_each(|_| pool.stats_into(black_box(&mut stats))));
+    READS
+}
+
+/// The OpenMetrics text of these.
+fn metrics_text() -> usize {
+    let stats = observed().stats();
+    let (exposition, mut text) = (Exposition::new().endpoint_limit(2_000), String::new());
+    exposition.render(&stats, &mut text);
+    measured(&mut || (0..READS).for_each(|_| exposition.render(black_box(&stats), &mut text)));
+    READS
 }
 
 /// Bodies of 8 KB.

@@ -265,6 +265,9 @@ impl Lookup {
         prefixes: &PrefixIndex,
         factors: &TierFactors,
     ) -> CachedPrefix {
+        if !prefixes.has_lower_tiers(slot.id.slot) {
+            return cached;
+        }
         let place = self.chains.place_of(slot.layout);
         let Some(chain) = place.map(|place| self.chains.get(place)) else { return cached };
         let [_, cpu, disk] = prefixes.tiers(slot.id.slot, &chain.hashes, cached.blocks);

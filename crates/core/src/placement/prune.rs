@@ -107,12 +107,10 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
         slots: &mut Vec<RankingKey>,
     ) {
         slots.clear();
-        let mut previous = Bounded::default();
         for slot in holders.iter() {
+            let best_case = self.bounds.slot(slot);
             let draw = || self.draw(id, slot, |key| self.ties.rank(slot, key));
-            if let Some(key) = self.key(&mut previous, self.bounds.slot(slot), slot, draw) {
-                slots.push(key);
-            }
+            slots.extend(self.key(self.nanos(best_case), best_case, slot, draw));
         }
         self.look_at(slots, id, level.cached);
     }
@@ -129,9 +127,9 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
         chunks.clear();
         let mut previous = Bounded::default();
         for (best_case, chunk) in self.bounds.chunks().iter().zip((0..).step_by(CHUNK as usize)) {
-            if let Some(key) =
-                self.key(&mut previous, best_case, chunk, || Some(self.ties.chunk_rank(chunk)))
-            {
+            if let Some(key) = self.key(previous.nanos(self, best_case), best_case, chunk, || {
+                Some(self.ties.chunk_rank(chunk))
+            }) {
                 chunks.push(key);
             }
         }
@@ -159,7 +157,8 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
             if self.within(number, members) != 0 {
                 let (best_case, word) = (&best_cases[(number - first) as usize], number * WORD);
                 let draw = || Some(self.ties.word_rank(drawn, word));
-                if let Some(key) = self.key(&mut previous, best_case, word, draw) {
+                if let Some(key) = self.key(previous.nanos(self, best_case), best_case, word, draw)
+                {
                     words.push(key);
                 }
             }
@@ -188,7 +187,7 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
             let slot = first + members.trailing_zeros();
             members &= members - 1;
             let draw = || self.draw(id, slot, |key| self.ties.endpoint_rank(drawn, key));
-            if let Some(key) = self.key(&mut previous, best_case, slot, draw) {
+            if let Some(key) = self.key(previous.nanos(self, best_case), best_case, slot, draw) {
                 slots.push(key);
             }
         }
@@ -241,20 +240,16 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
     }
 
     /// The lower bound of the key of an endpoint or of a group that begins at `slot`, if it is
-    /// below the bar. Most are not below it in their cost, so the rest is computed for few.
+    /// below the bar. `nanos` is the lower bound of the cost. Most are not below the bar in their
+    /// cost, so the rest is computed for few.
     #[inline(always)]
     fn key(
         &self,
-        previous: &mut Bounded<'a>,
-        best_case: &'a BestCase,
+        nanos: f64,
+        best_case: &BestCase,
         slot: u32,
         rendezvous: impl FnOnce() -> Option<TieRank>,
     ) -> Option<RankingKey> {
-        if !best_case.is_same(previous.best_case) {
-            let cost = self.cost(best_case, best_case.wait(self.progress));
-            *previous = Bounded { best_case, nanos: Seconds::in_nanos(cost) };
-        }
-        let nanos = previous.nanos;
         if nanos >= self.limit || !best_case.is_open() {
             return None;
         }
@@ -267,7 +262,13 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
         self.is_below(&key).then_some(key)
     }
 
-    /// The lower bound of the request's cost in seconds, in the level that is searched.
+    /// The lower bound of the request's cost in nanoseconds, in the level that is searched.
+    #[inline(always)]
+    fn nanos(&self, best_case: &BestCase) -> f64 {
+        Seconds::in_nanos(self.cost(best_case, best_case.wait(self.progress)))
+    }
+
+    /// The same in seconds, after this wait.
     #[inline(always)]
     fn cost(&self, best_case: &BestCase, wait: f64) -> f64 {
         let work = if self.computes_prompt {
@@ -292,6 +293,21 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
 struct Bounded<'a> {
     best_case: &'a BestCase,
     nanos: f64,
+}
+
+impl<'a> Bounded<'a> {
+    /// The lower bound of the cost with this best case.
+    #[inline(always)]
+    fn nanos<B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>>(
+        &mut self,
+        search: &PrunedSearch<'_, B, L>,
+        best_case: &'a BestCase,
+    ) -> f64 {
+        if !best_case.is_same(self.best_case) {
+            *self = Self { best_case, nanos: search.nanos(best_case) };
+        }
+        self.nanos
+    }
 }
 
 impl Default for Bounded<'_> {

@@ -46,6 +46,9 @@ impl Ranking {
         let better = self.best.iter().rposition(|(_, other)| other.key <= assessment.key);
         let place = better.map_or(0, |at| at + 1);
         if place < self.room {
+            if self.best.capacity() == 0 {
+                self.best.reserve_exact(self.room.min(FEW));
+            }
             self.best.truncate(self.room - 1);
             self.best.insert(place, (id, assessment));
         }
@@ -76,3 +79,6 @@ impl Ranking {
         Some((first, rest.iter().map(|(id, _)| id).chain(chosen).copied()))
     }
 }
+
+/// Up to this many endpoints have their memory allocated at once.
+const FEW: usize = 8;

@@ -48,12 +48,17 @@ impl<'a> TieBreaker<'a> {
     }
 
     /// The rank of the endpoint with this key, in this word.
+    #[inline]
     pub(crate) fn endpoint_rank(&self, word: TieRank, key: u64) -> TieRank {
         TieRank { endpoint: self.hasher.mix(self.identity, key), ..word }
     }
 
     /// The rank of the endpoint in this slot with this key.
+    #[inline]
     pub(crate) fn rank(&self, slot: u32, key: u64) -> TieRank {
+        if self.slots <= WORD {
+            return self.endpoint_rank(TieRank::default(), key);
+        }
         let chunk = self.chunk_rank(slot - slot % CHUNK);
         self.endpoint_rank(self.word_rank(chunk, slot - slot % WORD), key)
     }

@@ -27,10 +27,17 @@ impl Pool {
             Outcome::Answered { late: false } => {
                 self.suspects.good(flow, endpoint.slot);
                 self.note(now, endpoint, in_rotation && counts, outcome);
-                if let Some(slot) = self.slot_mut(endpoint).filter(|_| counts) {
+                let Some(slot) = self.slot_mut(endpoint) else { return };
+                let gate = |slot: &Slot| {
+                    (slot.health.state(), slot.health.is_closed(slot.in_flight.requests()))
+                };
+                let before = gate(slot);
+                if counts {
                     slot.health.answered(rates.map(|(rate, _)| rate), false);
                 }
-                self.refresh_bounds(endpoint);
+                if gate(slot) != before {
+                    self.refresh_bounds(endpoint);
+                }
                 return;
             }
             Outcome::Answered { late: true } => (Class::Late, BackoffCause::Late),

@@ -52,6 +52,13 @@ impl State {
         self.estimated.is_some() || self.copies[Tier::Gpu as usize] > 0 || !self.stored()
     }
 
+    /// Whether both differ at most in their last use, so that no total but the warm one changes.
+    pub(super) fn counts_as(&self, other: &Self) -> bool {
+        self.tokens == other.tokens
+            && self.copies == other.copies
+            && self.estimated.is_some() == other.estimated.is_some()
+    }
+
     /// Number of engine hashes under which it is stored in a tier.
     pub(super) const fn copies(&self, tier: Tier) -> u16 {
         self.copies[tier as usize]

@@ -2,11 +2,13 @@
 
 use alloc::vec::Vec;
 
-use super::address::Address;
+use super::address::{Address, Stretch};
 use super::block_state::State;
 use super::event::EngineHash;
 use super::hash::BlockHash;
+use super::holding::Holding;
 use super::index::{Member, PrefixIndex};
+use super::last_uses::LastUses;
 use super::limits::{BlockUse, CacheSpec};
 use super::unconfirmed::Unconfirmed;
 use crate::time::Instant;
@@ -23,17 +25,59 @@ impl PrefixIndex {
     /// beyond the capacity are evicted. If the index has no space for it, nothing changes. Computes
     /// in **O(runs of the chain)**, and **O(blocks)** for new ones.
     pub(crate) fn record_use(&mut self, slot: u32, chain: &[BlockHash], used: BlockUse) {
+        self.use_blocks(slot, chain, used, |_, _, _| {});
+    }
+
+    /// Records that a request uses `chain`, whose block `at` and all before it are expected in the
+    /// cache. Returns their [last uses](Self::last_uses) until now, without another walk.
+    pub(crate) fn record_expected_use(
+        &mut self,
+        slot: u32,
+        chain: &[BlockHash],
+        used: BlockUse,
+        at: usize,
+    ) -> Option<LastUses> {
+        if !self.has_ample_room(chain.len()) || chain.len() <= at {
+            let uses = self.last_uses(slot, chain, at);
+            self.record_use(slot, chain, used);
+            return uses;
+        }
+        let mut uses = self.member(slot).map(|_| LastUses::default());
+        self.use_blocks(slot, chain, used, |holding, begin, stretch| {
+            if let Some(uses) = &mut uses {
+                uses.note(holding, (begin, stretch), at);
+            }
+        });
+        uses
+    }
+
+    /// Records the use. `observe` sees each stretch up to the first unknown block and its place in
+    /// the chain, before the stretch changes.
+    #[inline]
+    fn use_blocks(
+        &mut self,
+        slot: u32,
+        chain: &[BlockHash],
+        used: BlockUse,
+        mut observe: impl FnMut(&Holding, usize, Stretch),
+    ) {
         if !self.make_room(slot, None, chain, &[]) {
             return;
         }
         let begin = |member: &mut Member| (member.holding.begin_use(), member.cache.order);
         let Some((number, order)) = self.member_mut(slot).map(begin) else { return };
         let mut way = core::mem::take(&mut self.way);
-        let (mut at, mut before) = (0, None);
+        let (mut at, mut before, mut known) = (0, None, true);
         while at < chain.len() {
             let stretch = self.runs.stretch(None, chain, at);
+            known &= stretch.is_some();
             let stretch = stretch.unwrap_or_else(|| self.runs.create(before, chain, at));
-            self.alter(slot, |holding| Some(holding.record_use(stretch, number, used)));
+            self.alter(slot, |holding| {
+                if known {
+                    observe(holding, at, stretch);
+                }
+                Some(holding.record_use(stretch, number, used))
+            });
             way.push(stretch.run);
             at += stretch.len();
             before = Some(stretch.last());

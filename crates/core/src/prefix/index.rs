@@ -180,29 +180,9 @@ impl PrefixIndex {
         tiers
     }
 
-    /// The stamps of the last uses of the first block of `chain` and of block `at` on this
-    /// endpoint, each if the block was computed. An expected block is no evidence about evictions.
-    pub(crate) fn last_uses(
-        &self,
-        slot: u32,
-        chain: &[BlockHash],
-        at: usize,
-    ) -> Option<(Option<u64>, Option<u64>)> {
-        let holding = &self.member(slot)?.holding;
-        let last_use = |stretch: Stretch| {
-            let state = holding.state(stretch.last());
-            state.filter(|state| state.computed).map(|state| state.used)
-        };
-        let mut first = None;
-        for (begin, stretch) in self.runs.walk(chain) {
-            if begin == 0 {
-                first = last_use(stretch.first(1));
-            }
-            if at < begin + stretch.len() {
-                return Some((first, last_use(stretch.first(at - begin + 1))));
-            }
-        }
-        Some((first, None))
+    /// Whether the endpoint has blocks in no tier but lower ones.
+    pub(crate) fn has_lower_tiers(&self, slot: u32) -> bool {
+        self.member(slot).is_some_and(|member| member.holding.below() > 0)
     }
 
     /// Whether the engine's hashes contradict those of other engines, so that it has a dictionary

@@ -116,7 +116,7 @@ impl IndexInternals for PrefixIndex {
     }
 
     fn last_use(&self, slot: u32, chain: &[BlockHash], at: usize) -> Option<u64> {
-        let (first, last) = self.last_uses(slot, chain, at)?;
+        let crate::prefix::LastUses { first, last } = self.last_uses(slot, chain, at)?;
         if at == 0 { first } else { last }
     }
 

@@ -15,6 +15,7 @@
 //! | `runs` | blocks, each stored once, and their holders |
 //! | `holding` | the blocks of one endpoint, their evidence and eviction order |
 //! | `index` | the index, from runs and holdings |
+//! | `last_uses` | when a request's expected blocks were last used |
 //! | `estimated`, `stored`, `snapshot` | changes by requests, by events, and by snapshots |
 //! | `shared`, `internals`, `check` | the index between threads, and internal access to it |
 
@@ -32,6 +33,7 @@ mod index;
 #[cfg(feature = "internals")]
 pub mod internals;
 pub(crate) mod keyed_state;
+mod last_uses;
 mod limits;
 mod runs;
 mod set;
@@ -50,6 +52,7 @@ pub use codec::SnapshotError;
 pub use event::{BlockRemoved, BlockStored, EngineHash, KvEvent, KvEventError, Tier};
 pub use hash::{BlockHash, Namespace, PromptHasher};
 pub use index::PrefixIndex;
+pub(crate) use last_uses::LastUses;
 pub use limits::{BlockUse, CacheSpec, IndexFull, IndexLimits, StoreError};
 pub use set::EndpointSet;
 #[cfg(feature = "std")]

@@ -35,6 +35,15 @@ impl HoldingTotals {
         after: Option<State>,
         lost: bool,
     ) {
+        if let (Some(old), Some(new)) = (before, after) {
+            if old.counts_as(&new) {
+                if !lost {
+                    self.warm.remove(old.bucket, u64::from(old.tokens) * u64::from(blocks));
+                }
+                self.warm.add(new.bucket, u64::from(new.tokens) * u64::from(blocks));
+                return;
+            }
+        }
         for (state, sign) in [(before, false), (after, true)] {
             let Some(state) = state else { continue };
             let tokens = u64::from(state.tokens) * u64::from(blocks);

@@ -1,6 +1,7 @@
 //! Carries out a decision: reserves the endpoint, and records the blocks that the request leaves in
 //! its cache.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::placement::{
 };
 use crate::plan::Plan;
 use crate::pool::{AnswerWeight, Claim, Slot};
-use crate::prefix::{BlockHash, BlockUse};
+use crate::prefix::{BlockHash, BlockUse, LastUses};
 use crate::request::{CacheUse, RequestId};
 use crate::time::{Instant, Seconds};
 
@@ -120,7 +121,7 @@ impl Scheduler {
         cached: CachedPrefix,
         mut prompt: PlacedPrompt,
         stage: Work,
-    ) -> Option<InFlight> {
+    ) -> Option<Box<InFlight>> {
         let slot = self.fleet.pool.get(endpoint).ok()?;
         let (tokens, hit) = (prompt.tokens, cached.tokens);
         let computes_prompt = matches!(stage, Work::Prompt);
@@ -137,7 +138,6 @@ impl Scheduler {
             .map(|key| fleet.adapter_load(slot, key, fleet.adapters.outlook(key)));
         // The engine stands still while it loads, as it does for others during a prefill.
         let work = (described * slot.speed.factor() + load.unwrap_or_default()).to_duration();
-        let evidence = self.evidence(slot, &prompt.chain, cached);
         let adapter = prompt.adapter.as_ref().map(|(key, name)| (*key, &**name));
         let uncached_tokens = if computes_prompt { tokens.saturating_sub(hit) } else { 0 };
         let answer_weight = AnswerWeight::of(self.fleet.answers.weight(prompt.model));
@@ -154,7 +154,7 @@ impl Scheduler {
         }
         let block_tokens = prompt.span.block_tokens();
         let used = BlockUse { stamp: reservation.order(), block_tokens, now, computed: false };
-        self.fleet.prefixes.record_use(endpoint.slot, &prompt.chain, used);
+        let evidence = self.use_blocks(endpoint.slot, &prompt.chain, used, cached);
         if let Some(shared) = &mut self.shared {
             let blocks = prompt.chain.clone();
             shared.note(SharedPrefix { endpoint_id: endpoint, blocks, block_tokens });
@@ -166,7 +166,7 @@ impl Scheduler {
         }
         let (started, charge, session) = (None, None, None);
         let suspect = None;
-        Some(InFlight {
+        Some(Box::new(InFlight {
             reservation,
             dispatched: now,
             started,
@@ -181,16 +181,26 @@ impl Scheduler {
             prefilled_elsewhere: matches!(stage, Work::Answer { .. }),
             legs: Legs::default(),
             alternatives: Vec::new(),
-        })
+        }))
     }
 
-    /// When the expected blocks were last used. Blocks of requests in flight are no evidence of
-    /// evictions.
-    fn evidence(&self, slot: &Slot, chain: &[BlockHash], cached: CachedPrefix) -> Option<Evidence> {
-        let last = (cached.blocks as usize).checked_sub(1)?;
-        let (first_block, last_block) = self.fleet.prefixes.last_uses(slot.id.slot, chain, last)?;
-        let last_block = last_block?;
-        Some(Evidence { first_block: first_block.unwrap_or(last_block), last_block })
+    /// Records the use of a prompt's blocks, of which the endpoint has `cached`. Returns when those
+    /// were last used. Blocks of requests in flight are no evidence of evictions.
+    fn use_blocks(
+        &mut self,
+        slot: u32,
+        chain: &[BlockHash],
+        used: BlockUse,
+        cached: CachedPrefix,
+    ) -> Option<Evidence> {
+        let prefixes = &mut self.fleet.prefixes;
+        let Some(last) = (cached.blocks as usize).checked_sub(1) else {
+            prefixes.record_use(slot, chain, used);
+            return None;
+        };
+        let LastUses { first, last } = prefixes.record_expected_use(slot, chain, used, last)?;
+        let last_block = last?;
+        Some(Evidence { first_block: first.unwrap_or(last_block), last_block })
     }
 }
 

@@ -20,7 +20,8 @@ use crate::time::{Instant, Seconds};
 /// Requests in flight by their ids.
 #[derive(Debug)]
 pub(super) struct InFlightTable {
-    requests: HashMap<u64, InFlight, KeyedState>,
+    /// Boxed, so that a request moves twice between the table and its caller at little cost.
+    requests: HashMap<u64, Box<InFlight>, KeyedState>,
     /// The number of blocks of all prompts.
     blocks: usize,
 }
@@ -58,8 +59,8 @@ pub(super) struct InFlight {
 pub(super) struct Legs([Option<Box<InFlight>>; Stage::ALL.len()]);
 
 impl Legs {
-    pub(super) fn set(&mut self, stage: Stage, leg: InFlight) {
-        self.0[stage as usize] = Some(Box::new(leg));
+    pub(super) fn set(&mut self, stage: Stage, leg: Box<InFlight>) {
+        self.0[stage as usize] = Some(leg);
     }
 
     pub(super) fn get(&self, stage: Stage) -> Option<&InFlight> {
@@ -70,8 +71,8 @@ impl Legs {
         self.0[stage as usize].as_deref_mut()
     }
 
-    fn take(&mut self, stage: Stage) -> Option<InFlight> {
-        self.0[stage as usize].take().map(|leg| *leg)
+    fn take(&mut self, stage: Stage) -> Option<Box<InFlight>> {
+        self.0[stage as usize].take()
     }
 
     /// All that have not ended.
@@ -80,8 +81,8 @@ impl Legs {
     }
 
     /// Takes all out, in the order of the stages.
-    pub(super) fn take_all(&mut self) -> impl Iterator<Item = InFlight> + use<> {
-        core::mem::take(&mut self.0).into_iter().flatten().map(|leg| *leg)
+    pub(super) fn take_all(&mut self) -> impl Iterator<Item = Box<InFlight>> + use<> {
+        core::mem::take(&mut self.0).into_iter().flatten()
     }
 }
 
@@ -169,26 +170,26 @@ impl InFlightTable {
         Self { requests: HashMap::with_hasher(hash_state), blocks: 0 }
     }
 
-    pub(super) fn insert(&mut self, id: RequestId, request: InFlight) {
+    pub(super) fn insert(&mut self, id: RequestId, request: Box<InFlight>) {
         self.blocks += request.blocks();
         self.requests.insert(id.0, request);
     }
 
-    pub(super) fn remove(&mut self, id: RequestId) -> Option<InFlight> {
+    pub(super) fn remove(&mut self, id: RequestId) -> Option<Box<InFlight>> {
         let request = self.requests.remove(&id.0)?;
         self.blocks -= request.blocks();
         Some(request)
     }
 
     /// Takes a leg out of a request; `None` if the request has no such leg.
-    pub(super) fn take_leg(&mut self, id: RequestId, stage: Stage) -> Option<InFlight> {
+    pub(super) fn take_leg(&mut self, id: RequestId, stage: Stage) -> Option<Box<InFlight>> {
         let leg = self.requests.get_mut(&id.0)?.legs.take(stage)?;
         self.blocks -= leg.blocks();
         Some(leg)
     }
 
     /// Gives a request the leg that was taken, with another reservation.
-    pub(super) fn put_leg(&mut self, id: RequestId, stage: Stage, leg: InFlight) {
+    pub(super) fn put_leg(&mut self, id: RequestId, stage: Stage, leg: Box<InFlight>) {
         if let Some(request) = self.requests.get_mut(&id.0) {
             self.blocks += leg.blocks();
             request.legs.set(stage, leg);
@@ -196,16 +197,16 @@ impl InFlightTable {
     }
 
     pub(super) fn get(&self, id: RequestId) -> Option<&InFlight> {
-        self.requests.get(&id.0)
+        self.requests.get(&id.0).map(|request| &**request)
     }
 
     pub(super) fn get_mut(&mut self, id: RequestId) -> Option<&mut InFlight> {
-        self.requests.get_mut(&id.0)
+        self.requests.get_mut(&id.0).map(|request| &mut **request)
     }
 
     /// All requests in flight, in no defined order: sort before a decision depends on it.
     pub(super) fn iter(&self) -> impl Iterator<Item = (RequestId, &InFlight)> {
-        self.requests.iter().map(|(id, request)| (RequestId(*id), request))
+        self.requests.iter().map(|(id, request)| (RequestId(*id), &**request))
     }
 
     pub(super) fn len(&self) -> usize {

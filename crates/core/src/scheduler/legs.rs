@@ -9,6 +9,7 @@
 //!  with the request: served by its first token or completion, aborted by its failure or cancel
 //! ```
 
+use alloc::boxed::Box;
 use core::fmt;
 
 use super::Scheduler;
@@ -196,14 +197,14 @@ impl Scheduler {
         }
     }
 
-    fn take_leg(&mut self, id: RequestId, stage: Stage) -> Result<InFlight, LegError> {
+    fn take_leg(&mut self, id: RequestId, stage: Stage) -> Result<Box<InFlight>, LegError> {
         if self.requests.get(id).is_none() {
             return Err(LegError::UnknownRequest(id));
         }
         self.requests.take_leg(id, stage).ok_or(LegError::NoLeg(id, stage))
     }
 
-    fn release_leg(&mut self, now: Instant, mut leg: InFlight, end: LegEnd) {
+    fn release_leg(&mut self, now: Instant, mut leg: Box<InFlight>, end: LegEnd) {
         let endpoint = leg.reservation.endpoint();
         match end {
             LegEnd::Served => {

@@ -1,5 +1,6 @@
 //! The life of a request after its dispatch: first token, answer, redirection, and exactly one end.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -265,12 +266,13 @@ impl Scheduler {
     pub(super) fn rebook(
         &mut self,
         now: Instant,
-        request: InFlight,
+        request: Box<InFlight>,
         to: EndpointId,
         layout: BlockLayout,
         work: Work,
-    ) -> Option<InFlight> {
-        let InFlight { reservation, mut prompt, charge, session, suspect, legs, hit, .. } = request;
+    ) -> Option<Box<InFlight>> {
+        let InFlight { reservation, mut prompt, charge, session, suspect, legs, hit, .. } =
+            *request;
         let alternatives = request.alternatives;
         self.withdraw(now, reservation, &prompt);
         if !prompt.is_for(layout) {

@@ -1,6 +1,7 @@
 //! Cancelled requests on engines that ignore disconnects. They stay booked until their predicted
 //! end.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use core::time::Duration;
 
@@ -11,7 +12,7 @@ use crate::time::{Instant, Seconds};
 /// Cancelled requests that are still booked, by the end of the booking.
 #[derive(Debug, Default)]
 pub(super) struct Lingering {
-    requests: BTreeMap<(Instant, u64), InFlight>,
+    requests: BTreeMap<(Instant, u64), Box<InFlight>>,
     next: u64,
 }
 
@@ -20,7 +21,7 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 impl Lingering {
     pub(super) fn iter(&self) -> impl Iterator<Item = &InFlight> {
-        self.requests.values()
+        self.requests.values().map(|request| &**request)
     }
 
     pub(super) fn next_end(&self) -> Option<Instant> {
@@ -31,7 +32,7 @@ impl Lingering {
 impl Scheduler {
     /// Keeps the booking of a cancelled request until its predicted end. Returns the request if the
     /// engine stops it at once.
-    pub(super) fn linger(&mut self, now: Instant, request: InFlight) -> Option<InFlight> {
+    pub(super) fn linger(&mut self, now: Instant, request: Box<InFlight>) -> Option<Box<InFlight>> {
         let Ok(slot) = self.fleet.pool.get(request.reservation.endpoint()) else {
             return Some(request);
         };

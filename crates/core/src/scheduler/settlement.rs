@@ -1,5 +1,7 @@
 //! The end of a request: its charge, its reservation, and what is learned from it.
 
+use alloc::boxed::Box;
+
 use super::Scheduler;
 use super::in_flight::{InFlight, PlacedPrompt};
 use crate::placement::running;
@@ -46,13 +48,13 @@ impl Scheduler {
     }
 
     /// Ends a request without an answer: settles its charge and releases its reservation.
-    pub(super) fn abandon(&mut self, now: Instant, request: InFlight, end: End) {
+    pub(super) fn abandon(&mut self, now: Instant, request: Box<InFlight>, end: End) {
         self.settle(now, &request, end);
         self.withdraw_or_leave(now, request);
     }
 
     /// Releases a reservation. The blocks stay in the cache if the request had a first token.
-    pub(super) fn withdraw_or_leave(&mut self, now: Instant, request: InFlight) {
+    pub(super) fn withdraw_or_leave(&mut self, now: Instant, request: Box<InFlight>) {
         let endpoint = request.reservation.endpoint();
         if request.reservation.started() {
             self.leave_blocks(now, request);
@@ -88,7 +90,7 @@ impl Scheduler {
     ///
     /// Engines keep the blocks of live requests, so for the eviction order they were used until
     /// now.
-    pub(super) fn leave_blocks(&mut self, now: Instant, mut request: InFlight) {
+    pub(super) fn leave_blocks(&mut self, now: Instant, mut request: Box<InFlight>) {
         self.expect_confirmation(now, &mut request);
         if let Ok(slot) = self.fleet.pool.get_mut(request.reservation.endpoint()) {
             // The endpoint's layout may have changed by an update or a KV event.

@@ -283,9 +283,34 @@ impl Counters {
 }
 
 impl Scheduler {
-    /// Counters and gauges as of the latest input. Computes in **O(endpoints)**.
+    /// Counters and gauges as of the latest input. Computes in **O(endpoints)**, with an allocation
+    /// for each endpoint's name: see [`stats_into`](Self::stats_into).
     #[inline]
     pub fn stats(&self) -> Stats {
+        self.stats_in(Vec::new())
+    }
+
+    /// Replaces `stats` by the [counters and gauges](Self::stats), and reuses its memory. A host
+    /// that reads them often allocates nothing for endpoints that it has seen.
+    ///
+    /// ```
+    /// use slotwise::{Endpoint, Instant, Scheduler};
+    ///
+    /// let mut scheduler = Scheduler::default();
+    /// let mut stats = scheduler.stats();
+    /// scheduler.add_endpoint(Instant::ORIGIN, Endpoint::new("http://10.0.0.1:8000"))?;
+    /// scheduler.stats_into(&mut stats);
+    /// assert_eq!(stats, scheduler.stats());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stats_into(&self, stats: &mut Stats) {
+        let endpoints = core::mem::take(&mut stats.endpoints);
+        *stats = self.stats_in(endpoints);
+    }
+
+    /// The counters and gauges, with the memory of earlier ones of endpoints.
+    fn stats_in(&self, mut endpoints: Vec<EndpointStats>) -> Stats {
+        self.endpoint_stats_into(&mut endpoints);
         let counters = &self.counters;
         let bytes = |sum: QueueTotals| u64::try_from(sum.bytes).unwrap_or(u64::MAX);
         let bands = self.queueing.waiting().bands().filter(|(_, sum, _)| sum.requests > 0);
@@ -326,23 +351,35 @@ impl Scheduler {
             index_entries: self.fleet.prefixes.len(),
             index_bytes: self.fleet.prefixes.allocated(),
             pool: self.pool_stats(),
-            endpoints: self
-                .fleet
-                .pool
-                .iter()
-                .map(|slot| self.endpoint_stats(slot, self.fleet.now))
-                .collect(),
+            endpoints,
         }
     }
 
-    fn endpoint_stats(&self, slot: &Slot, now: Instant) -> EndpointStats {
+    fn endpoint_stats_into(&self, endpoints: &mut Vec<EndpointStats>) {
+        let mut count = 0;
+        for slot in self.fleet.pool.iter() {
+            let before = endpoints.get_mut(count);
+            let mut name =
+                before.map_or_else(String::new, |before| core::mem::take(&mut before.name));
+            name.clone_from(&slot.endpoint.name);
+            let stats = self.endpoint_stats(slot, name, self.fleet.now);
+            match endpoints.get_mut(count) {
+                Some(before) => *before = stats,
+                None => endpoints.push(stats),
+            }
+            count += 1;
+        }
+        endpoints.truncate(count);
+    }
+
+    fn endpoint_stats(&self, slot: &Slot, name: String, now: Instant) -> EndpointStats {
         let lifetime = self.fleet.config.report_lifetime;
         let external =
             slot.reports.estimate(now, self.fleet.pool.reports(), slot.kv_cache_tokens, lifetime);
         let (estimated_tokens, stored_tokens) = self.fleet.prefixes.tokens(slot.id.slot);
         EndpointStats {
             id: slot.id,
-            name: slot.endpoint.name.clone(),
+            name,
             draining: slot.draining,
             kv_events: self.fleet.prefixes.has_kv_events(slot.id.slot),
             kv_stored_events: slot.kv_feed.stored,

@@ -216,14 +216,10 @@ pub(super) fn write(
     }
     for (family, merge, read) in OF_ENDPOINTS {
         out.family(family)?;
-        for endpoint in named.named() {
-            if let Some(value) = read(endpoint) {
-                out.sample(&[("endpoint_name", &endpoint.name)], value)?;
-            }
-        }
-        if let Some(value) = named.rest().filter_map(read).reduce(|a, b| merge.both(a, b)) {
-            out.sample(&[("endpoint_name", Exposition::OTHER)], value)?;
-        }
+        let own = named.named().filter_map(|it| Some((it.name.as_str(), read(it)?)));
+        let rest = named.rest().filter_map(read).reduce(|a, b| merge.both(a, b));
+        let rest = rest.map(|value| (Exposition::OTHER, value));
+        out.column("endpoint_name", named.plain, own.chain(rest))?;
     }
     Ok(())
 }

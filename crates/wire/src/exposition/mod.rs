@@ -4,7 +4,7 @@
 //! | file | contents |
 //! |---|---|
 //! | `mod` | the endpoints with their own samples, and the order of families |
-//! | `text` | the OpenMetrics writer |
+//! | `text`, `number` | the OpenMetrics writer |
 //! | `definition` | the name, type, unit, labels and help of a family |
 //! | `catalog` | the families of slotwise, one row each |
 //! | `reference` | families of the reference that `Stats` can provide |
@@ -12,6 +12,7 @@
 
 mod catalog;
 mod definition;
+mod number;
 mod reference;
 mod text;
 mod trace;
@@ -121,11 +122,14 @@ impl Exposition {
 struct Named<'a> {
     endpoints: &'a [EndpointStats],
     limit: usize,
+    /// No name needs escapes.
+    plain: bool,
 }
 
 impl<'a> Named<'a> {
     fn new(stats: &'a Stats, limit: usize) -> Self {
-        Self { endpoints: &stats.endpoints, limit }
+        let endpoints = &stats.endpoints;
+        Self { endpoints, limit, plain: endpoints.iter().all(|it| text::is_plain(&it.name)) }
     }
 
     /// The endpoints with their own samples.

@@ -4,11 +4,13 @@
 //! counters.
 
 use alloc::format;
-use core::fmt;
+use alloc::string::String;
+use core::fmt::{self, Write as _};
 
 use slotwise::Histogram;
 
 use super::definition::{Family, Kind};
+use super::number::write_line;
 
 /// A value of a sample.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -60,11 +62,13 @@ impl From<f64> for Value {
 pub(super) struct Writer<'w, W> {
     out: &'w mut W,
     family: Option<Family>,
+    /// What samples of a family with one label have in common, up to the label's value.
+    head: String,
 }
 
 impl<'w, W: fmt::Write> Writer<'w, W> {
     pub(super) fn new(out: &'w mut W) -> Self {
-        Self { out, family: None }
+        Self { out, family: None, head: String::new() }
     }
 
     /// Starts a family; its samples follow.
@@ -93,6 +97,31 @@ impl<'w, W: fmt::Write> Writer<'w, W> {
             Kind::Gauge | Kind::Histogram => "",
         })?;
         self.rest(labels, value.into())
+    }
+
+    /// Writes samples that differ in the value of one label: the values, and a number for each.
+    /// `plain` values [need no escapes](is_plain), which are looked for once for many columns.
+    pub(super) fn column<'a>(
+        &mut self,
+        label: &str,
+        plain: bool,
+        samples: impl Iterator<Item = (&'a str, Value)>,
+    ) -> fmt::Result {
+        let Some(family) = self.family else { return Ok(()) };
+        self.head.clear();
+        let total = if family.kind == Kind::Counter { "_total" } else { "" };
+        write!(self.head, "{}{total}{{{label}=\"", family.name)?;
+        for (name, value) in samples {
+            self.out.write_str(&self.head)?;
+            if plain {
+                self.out.write_str(name)?;
+            } else {
+                self.escaped(name)?;
+            }
+            self.out.write_str("\"} ")?;
+            write_line(value, self.out)?;
+        }
+        Ok(())
     }
 
     /// Writes the samples of a histogram: the cumulative count of each bound, the sum and the
@@ -136,15 +165,7 @@ impl<'w, W: fmt::Write> Writer<'w, W> {
             self.out.write_char('"')?;
         }
         self.out.write_str(if labels.is_empty() { " " } else { "} " })?;
-        match value {
-            Value::Whole(value) => writeln!(self.out, "{value}"),
-            Value::Real(value) if value.is_nan() => writeln!(self.out, "NaN"),
-            Value::Real(value) if value.is_infinite() => {
-                writeln!(self.out, "{}Inf", if value > 0.0 { '+' } else { '-' })
-            }
-            // The shortest form that parses to the same value.
-            Value::Real(value) => writeln!(self.out, "{value:?}"),
-        }
+        write_line(value, self.out)
     }
 
     fn escaped(&mut self, text: &str) -> fmt::Result {
@@ -161,4 +182,9 @@ impl<'w, W: fmt::Write> Writer<'w, W> {
         }
         self.out.write_str(rest)
     }
+}
+
+/// Whether a label's value is written as it is.
+pub(super) fn is_plain(text: &str) -> bool {
+    memchr::memchr3(b'\\', b'"', b'\n', text.as_bytes()).is_none()
 }

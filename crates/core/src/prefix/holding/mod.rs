@@ -384,14 +384,31 @@ impl Holding {
             }
             return Change { run, before, after };
         };
+        let bytes = held.allocated();
         match held.change_simply(from, to, &mut state_after, before, after) {
             Simple::Stayed => return Change { run, before, after },
             Simple::Grew(state) => {
                 totals.change(to - from, None, Some(state), lost);
                 return Change { run, before, after };
             }
+            Simple::Appended(state) => {
+                totals.change(to - from, None, Some(state), lost);
+                *count += 1;
+                *allocated = *allocated + held.allocated() - bytes;
+                return Change { run, before, after };
+            }
+            Simple::Dropped(state) => {
+                totals.change(to - from, Some(state), None, lost);
+                *count -= 1;
+                *allocated = *allocated + held.allocated() - bytes;
+                return Change { run, before, after };
+            }
             Simple::Shrank(state) => {
                 totals.change(to - from, Some(state), None, lost);
+                return Change { run, before, after };
+            }
+            Simple::Turned(old, new) => {
+                totals.change(to - from, Some(old), Some(new), lost);
                 return Change { run, before, after };
             }
             Simple::Ended(state) => {
@@ -403,7 +420,7 @@ impl Holding {
             }
             Simple::Other => {}
         }
-        *allocated -= held.allocated();
+        *allocated -= bytes;
         spare.clear();
         let mut same_blocks = true;
         let mut put = |from: u32, to: u32, state: Option<State>| {

@@ -31,8 +31,14 @@ pub(super) enum Simple {
     /// By blocks in this state.
     Grew(State),
     Shrank(State),
+    /// All blocks of one span came from the first state to the second.
+    Turned(State, State),
     /// The only span is to be removed.
     Ended(State),
+    /// By a span in this state behind the last one.
+    Appended(State),
+    /// By the last span, of several, which was in this state.
+    Dropped(State),
     Other,
 }
 
@@ -43,8 +49,8 @@ impl Held {
         Self { spans, stretches }
     }
 
-    /// Handles the most frequent changes: the blocks are in one span and keep their state, or the
-    /// last span grows or shrinks at its end. Appends the replaced stretch to `before`, and the new
+    /// Handles the most frequent changes: the blocks are in one span and keep their state, are one
+    /// span and have another state, or the end of the last span moves, comes or goes. Appends the replaced stretch to `before`, and the new
     /// one to `after`. Any [other](Simple::Other) change has no effect.
     pub(super) fn change_simply(
         &mut self,
@@ -59,20 +65,28 @@ impl Held {
             return Simple::Other;
         };
         if last.to == from && from < to {
-            if state_after(None) != Some(last.state) {
-                return Simple::Other;
-            }
+            let Some(state) = state_after(None) else { return Simple::Other };
             before.push(*stretch);
-            (last.to, stretch.1) = (to, to);
+            stretch.1 = to;
             after.push(*stretch);
-            return Simple::Grew(last.state);
+            if state == last.state {
+                last.to = to;
+                return Simple::Grew(state);
+            }
+            self.spans.push(Span { from, to, state });
+            return Simple::Appended(state);
         }
         if last.from > from {
-            let span = self.spans[self.spans.partition_point(|span| span.to <= from)];
-            let stays = span.from <= from
-                && to <= span.to
-                && state_after(Some(span.state)) == Some(span.state);
-            return if stays { Simple::Stayed } else { Simple::Other };
+            let at = self.spans.partition_point(|span| span.to <= from);
+            let span = self.spans[at];
+            if from < span.from || span.to < to {
+                return Simple::Other;
+            }
+            return match state_after(Some(span.state)) {
+                Some(new) if new == span.state => Simple::Stayed,
+                Some(new) if (span.from, span.to) == (from, to) => self.turn(at, new),
+                _ => Simple::Other,
+            };
         }
         if to > last.to {
             return Simple::Other;
@@ -80,6 +94,7 @@ impl Held {
         let state = last.state;
         match state_after(Some(state)) {
             Some(new) if new == state => Simple::Stayed,
+            Some(new) if (last.from, last.to) == (from, to) => self.turn(spans - 1, new),
             None if to == last.to && last.from < from => {
                 before.push(*stretch);
                 (last.to, stretch.1) = (from, from);
@@ -90,8 +105,33 @@ impl Held {
                 before.push(*stretch);
                 Simple::Ended(state)
             }
+            None if (last.from, last.to) == (from, to) => {
+                before.push(*stretch);
+                if stretch.0 < from {
+                    stretch.1 = from;
+                    after.push(*stretch);
+                } else {
+                    self.stretches.pop();
+                }
+                self.spans.pop();
+                release(&mut self.spans);
+                release(&mut self.stretches);
+                Simple::Dropped(state)
+            }
             _ => Simple::Other,
         }
+    }
+
+    /// Gives a span another state, unless it would merge with a neighbour.
+    fn turn(&mut self, at: usize, new: State) -> Simple {
+        let Span { from, to, state } = self.spans[at];
+        let merges = |other: &Span| other.state == new && (other.to == from || other.from == to);
+        let before = at.checked_sub(1).and_then(|before| self.spans.get(before));
+        if before.is_some_and(merges) || self.spans.get(at + 1).is_some_and(merges) {
+            return Simple::Other;
+        }
+        self.spans[at].state = new;
+        Simple::Turned(state, new)
     }
 
     /// Updates the stretches before `spans` replace the spans between `from` and `to`, which may
@@ -143,8 +183,13 @@ where
         items.insert_from_slice(rest, &new[same..]);
     } else {
         items.drain(rest..range.end);
-        if items.spilled() && items.len() < items.capacity() / 4 {
-            items.shrink_to_fit();
-        }
+        release(items);
+    }
+}
+
+/// Releases unneeded capacity.
+fn release<A: Array>(items: &mut SmallVec<A>) {
+    if items.spilled() && items.len() < items.capacity() / 4 {
+        items.shrink_to_fit();
     }
 }
