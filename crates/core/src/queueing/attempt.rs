@@ -56,7 +56,6 @@ impl Queueing {
                 as u32
                 % (u32::MAX - CLASSES);
         let session_admission = self.session_admission.as_ref().filter(|_| starts);
-        let others = self.has_other_flows(fleet.now);
         let Workspace { lookup, frontier, cycle } = workspace;
         let query = Query {
             session_admission,
@@ -68,7 +67,7 @@ impl Queueing {
         let mut plan = match cycle {
             // Endpoints with room first, as in the reference: its saturation detector also filters.
             Some(cycle) => plan(fleet, query, &mut |query| {
-                cycle.place(fleet, query, |slot| capacity::has_room(fleet, slot, others))
+                cycle.place(fleet, query, |slot| self.has_room(fleet, slot))
             }),
             None => plan(fleet, query, &mut |query| {
                 placement::place(fleet, query, &fleet.profile(query.lookup.model), frontier)
@@ -76,7 +75,7 @@ impl Queueing {
         };
         let query = Query { relaxation: plan.answer.relaxation, ..query };
         if plan.prefill.is_none() && cycle.is_none() {
-            pass_over_full(fleet, query, others, &mut plan.answer.ranking, frontier);
+            self.pass_over_full(fleet, query, &mut plan.answer.ranking, frontier);
         }
         let Placement { ranking, refusal, .. } = &plan.answer;
         let chosen = ranking.split().map(|((id, best), _)| (*id, best.service()));
@@ -97,9 +96,8 @@ impl Queueing {
         if in_flight >= fleet.config.max_in_flight {
             return Attempt::ParkForAny(class);
         }
-        let full = |id: &EndpointId| {
-            fleet.pool.get(*id).is_ok_and(|slot| !capacity::has_room(fleet, slot, others))
-        };
+        let full =
+            |id: &EndpointId| fleet.pool.get(*id).is_ok_and(|slot| !self.has_room(fleet, slot));
         if let Some(leg) = plan.legs().find(full) {
             return Attempt::ParkFor(leg.slot, Seconds::ZERO);
         }
@@ -110,19 +108,18 @@ impl Queueing {
             // The other endpoint would have to compute the prompt, too; and a scheduling profile
             // has no costs to compare.
             Ok(slot)
-                if !capacity::has_room(fleet, slot, others)
+                if !self.has_room(fleet, slot)
                     && (plan.prefill.is_some() || ranking.chosen.is_some()) =>
             {
                 Attempt::ParkFor(best.slot, work)
             }
-            Ok(slot) if !capacity::has_room(fleet, slot, others) => {
+            Ok(slot) if !self.has_room(fleet, slot) => {
                 let waited = Seconds::from(query.now.saturating_since(queued.since));
                 let may_settle = self.settling.may_search(&self.waiting, queued, waited);
                 if may_settle {
                     self.settling.record_search(fleet);
-                    if let Some((ranking, best)) =
-                        settle(fleet, query, others, waited, ranking, frontier)
-                    {
+                    let settled = self.best_with_room(fleet, query, waited, ranking, frontier);
+                    if let Some((ranking, best)) = settled {
                         let answer = Placement { ranking, ..plan.answer };
                         return Attempt::Dispatch(Plan { answer, ..plan }, best);
                     }
@@ -133,43 +130,42 @@ impl Queueing {
             Err(_) => Attempt::ParkForAny(class),
         }
     }
-}
 
-/// Removes endpoints that `utilization-detector` filters, those above their headroom, from the
-/// ranking. If it filters all, the ranking stays.
-fn pass_over_full(
-    fleet: &Fleet,
-    query: Query<'_>,
-    others: bool,
-    ranking: &mut Ranking,
-    frontier: &mut SearchFrontier,
-) {
-    let full = |slot: &Slot| capacity::is_full(fleet, slot, others);
-    let best = ranking.split().and_then(|((id, _), _)| fleet.pool.get(*id).ok());
-    if !fleet.config.flow.saturation.reads_reports() || !best.is_some_and(full) {
-        return;
+    /// Removes endpoints that `utilization-detector` filters, those above their headroom, from the
+    /// ranking. If it filters all, the ranking stays.
+    fn pass_over_full(
+        &self,
+        fleet: &Fleet,
+        query: Query<'_>,
+        ranking: &mut Ranking,
+        frontier: &mut SearchFrontier,
+    ) {
+        let full = |slot: &Slot| self.is_full(fleet, slot);
+        let best = ranking.split().and_then(|((id, _), _)| fleet.pool.get(*id).ok());
+        if !fleet.config.flow.saturation.reads_reports() || !best.is_some_and(full) {
+            return;
+        }
+        let kept = search_answer(fleet, query, frontier, |slot| !full(slot));
+        if kept.split().is_some() {
+            *ranking = kept;
+        }
     }
-    let kept = search_answer(fleet, query, frontier, |slot| !full(slot));
-    if kept.split().is_some() {
-        *ranking = kept;
-    }
-}
 
-/// The best endpoint with room and its ranking, if the request has waited longer than its extra
-/// cost.
-fn settle(
-    fleet: &Fleet,
-    query: Query<'_>,
-    has_other_flows: bool,
-    waited: Seconds,
-    ranking: &Ranking,
-    frontier: &mut SearchFrontier,
-) -> Option<(Ranking, EndpointId)> {
-    let has_room = |slot: &Slot| capacity::has_room(fleet, slot, has_other_flows);
-    let free = search_answer(fleet, query, frontier, has_room);
-    let (((_, best), _), ((id, other), _)) = (ranking.split()?, free.split()?);
-    let (id, extra) = (*id, other.cost - best.cost);
-    (extra <= waited).then_some((free, id))
+    /// The best endpoint with room and its ranking, if the request has waited longer than its extra
+    /// cost.
+    fn best_with_room(
+        &self,
+        fleet: &Fleet,
+        query: Query<'_>,
+        waited: Seconds,
+        ranking: &Ranking,
+        frontier: &mut SearchFrontier,
+    ) -> Option<(Ranking, EndpointId)> {
+        let free = search_answer(fleet, query, frontier, |slot| self.has_room(fleet, slot));
+        let (((_, best), _), ((id, other), _)) = (ranking.split()?, free.split()?);
+        let (id, extra) = (*id, other.cost - best.cost);
+        (extra <= waited).then_some((free, id))
+    }
 }
 
 /// The ranking of the endpoints for the answer that pass a filter.

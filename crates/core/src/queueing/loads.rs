@@ -6,7 +6,7 @@
 //! Ephremides, 1992): it serves as many requests as any order, and none starves, since the sum of a
 //! single request grows too.
 
-use super::{Queueing, capacity};
+use super::Queueing;
 use crate::endpoint::EndpointId;
 use crate::fleet::Fleet;
 use crate::flow::Ticket;
@@ -26,8 +26,7 @@ impl Queueing {
         let goes = slot.adapters.is_resident(adapter)
             || !fleet.is_crowded()
             || fleet.may_displace(slot, adapter, fleet.now)
-            || self.loads.next == Some(adapter)
-                && capacity::has_room(fleet, slot, self.has_other_flows(fleet.now));
+            || self.loads.next == Some(adapter) && self.has_room(fleet, slot);
         (!goes).then_some(adapter)
     }
 

@@ -44,6 +44,7 @@ use crate::config::Config;
 use crate::endpoint::EndpointId;
 use crate::fleet::Fleet;
 use crate::flow::{FlowConfig, RequestQueue, SessionAdmission, Ticket};
+use crate::pool::Slot;
 use crate::prefix::keyed_state::KeyedState;
 use crate::request::RequestId;
 use crate::time::{Instant, Seconds};
@@ -112,6 +113,16 @@ impl Queueing {
     /// Whether requests of several flows waited lately.
     fn has_other_flows(&self, now: Instant) -> bool {
         now < self.several_flows_until
+    }
+
+    /// Whether queued requests may be dispatched to the endpoint now.
+    fn has_room(&self, fleet: &Fleet, slot: &Slot) -> bool {
+        capacity::has_room(fleet, slot, self.has_other_flows(fleet.now))
+    }
+
+    /// Whether the policy of saturation closes this endpoint, whatever the rest of the pool does.
+    fn is_full(&self, fleet: &Fleet, slot: &Slot) -> bool {
+        capacity::is_full(fleet, slot, self.has_other_flows(fleet.now))
     }
 
     /// The saturation of the pool.

@@ -2,9 +2,9 @@
 
 use alloc::boxed::Box;
 
+use super::Queueing;
 use super::attempt::Attempt;
 use super::queued_request::QueuedRequest;
-use super::{Queueing, capacity};
 use crate::decision::Evicted;
 use crate::endpoint::EndpointId;
 use crate::fleet::Fleet;
@@ -138,8 +138,7 @@ impl Queueing {
             let identity = flow::SessionIdentity { id: queued.session, chain };
             admission.begin(fleet.now, identity, endpoint.slot, tokens)
         });
-        let others = self.has_other_flows(fleet.now);
-        if fleet.pool.get(endpoint).is_ok_and(|slot| !capacity::has_room(fleet, slot, others)) {
+        if fleet.pool.get(endpoint).is_ok_and(|slot| !self.has_room(fleet, slot)) {
             self.waiting.close(endpoint.slot);
         }
         session

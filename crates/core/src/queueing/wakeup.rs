@@ -17,7 +17,7 @@ impl Queueing {
         self.open_classes();
         let Ok(slot) = fleet.pool.get(endpoint) else { return };
         self.open_loaded(slot);
-        if capacity::has_room(fleet, slot, self.has_other_flows(fleet.now)) {
+        if self.has_room(fleet, slot) {
             self.waiting.open(endpoint.slot);
             self.open_others(fleet);
         }
@@ -70,7 +70,7 @@ impl Queueing {
             self.wakeups.remove(&(at, number));
             self.loads.retry();
             let Some(slot) = fleet.pool.at(number) else { continue };
-            if capacity::has_room(fleet, slot, self.has_other_flows(fleet.now)) {
+            if self.has_room(fleet, slot) {
                 self.waiting.open(number);
                 self.open_others(fleet);
             } else {
