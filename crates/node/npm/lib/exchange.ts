@@ -382,7 +382,7 @@ class Exchange implements Reply {
     this.#answer = undefined;
     this.#leaveHead?.(this.#signal?.reason);
     this.#leaveHead = undefined;
-    this.#attempt.abort(this.#signal?.reason);
+    this.#attempt.abort(this.#signal?.reason ?? OVER);
   }
 
   /** Calls the state machine, then delivers what that changed. */
@@ -422,6 +422,9 @@ function discard(sent: Promise<EngineAnswer> | undefined): void {
 
 /** A chunk may be undefined, and so may a step that took too long. */
 const boxed = (value: Uint8Array | undefined) => ({ value });
+
+/** Why an attempt has ended. Made once: each error of `abort` has a trace, which costs much. */
+const OVER = new DOMException('This operation was aborted', 'AbortError');
 
 /** The end of a body that does not exist. */
 const END = Promise.resolve({ value: undefined });
