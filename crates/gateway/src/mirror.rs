@@ -47,10 +47,10 @@ impl Gateway {
 
     /// Whether a copy takes room now: no request is queued, and the saturation is below `limit`.
     /// For hosts of other languages, which pick the copy themselves with
-    /// [`MIRROR_PRIORITY`](Self::MIRROR_PRIORITY) and no flow. Computes in **O(endpoints)**.
+    /// [`MIRROR_PRIORITY`](Self::MIRROR_PRIORITY) and no flow. Computes in **O(endpoints)**, and
+    /// allocates nothing.
     pub fn has_room_for_mirror(&self, limit: f64) -> bool {
-        let stats = self.scheduler().stats();
         // A limit that is no number admits none.
-        stats.queued == 0 && stats.pool.saturation < limit
+        self.scheduler().queued() == 0 && self.scheduler().saturation() < limit
     }
 }

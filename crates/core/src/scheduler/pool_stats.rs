@@ -62,6 +62,34 @@ pub struct Spread {
 }
 
 impl Scheduler {
+    /// [`PoolStats::saturation`] alone. Computes in **O(endpoints)**, and allocates nothing.
+    ///
+    /// ```
+    /// use slotwise::{Endpoint, Instant, Request, Scheduler};
+    ///
+    /// let now = Instant::ORIGIN;
+    /// let mut scheduler = Scheduler::default();
+    /// assert_eq!(scheduler.saturation(), 1.0);
+    /// scheduler.add_endpoint(now, Endpoint::new("a").max_in_flight(1))?;
+    /// assert_eq!(scheduler.saturation(), 0.0);
+    /// scheduler.submit(now, &Request::new("llama").text("Hello"))?;
+    /// assert_eq!((scheduler.queued(), scheduler.saturation()), (1, 0.0));
+    /// assert!(scheduler.poll_decision(now).is_some());
+    /// assert_eq!(scheduler.queued(), 0);
+    /// assert!(scheduler.saturation() > 0.0);
+    /// assert_eq!(scheduler.saturation(), scheduler.stats().pool.saturation);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn saturation(&self) -> f64 {
+        self.queueing.saturation(&self.fleet)
+    }
+
+    /// The number of requests in the queue, as in [`Stats::queued`](crate::Stats::queued). In
+    /// **O(1)**.
+    pub fn queued(&self) -> usize {
+        self.queueing.waiting().sum().requests
+    }
+
     /// The signals as of the latest input. Computes in **O(endpoints)**.
     pub(super) fn pool_stats(&self) -> PoolStats {
         let (mut queue, mut kv, mut running) =
@@ -85,7 +113,7 @@ impl Scheduler {
             queue_size: queue.spread(),
             kv_cache_utilization: kv.spread(),
             running_requests: running.spread(),
-            saturation: self.queueing.saturation(&self.fleet),
+            saturation: self.saturation(),
             desired_replicas: self.desired_replicas(&sums),
         }
     }
