@@ -6,6 +6,7 @@ use hmac::{Hmac, Mac};
 use libfuzzer_sys::fuzz_target;
 use sha2::Sha256;
 use slotwise::{BlockHash, Instant, PeerLoad};
+use slotwise_gateway::gates::UsageChange;
 use slotwise_gateway::peers::{News, PeerKey, Peers, PeersConfig};
 
 // Bytes of a message after its seal was found right; then steps of two gateways.
@@ -22,7 +23,7 @@ fuzz_target!(|input: (&[u8], Vec<(u8, u8, u16)>)| {
         now += u64::from(value) * 1_000;
         let at = Instant::from_micros(now);
         let (sender, receiver) = if which % 2 == 0 { (&mut a, &mut b) } else { (&mut b, &mut a) };
-        match what % 4 {
+        match what % 6 {
             0 => {
                 let mut load = PeerLoad::default();
                 (load.prefilling, load.running) = (value.into(), which.into());
@@ -34,6 +35,13 @@ fuzz_target!(|input: (&[u8], Vec<(u8, u8, u16)>)| {
                 sender.insert_prefix((which % 8).into(), 16, blocks.collect());
             }
             2 => sent.extend(std::iter::from_fn(|| sender.export_delta(at))),
+            3 => {
+                let step_us = u64::from(value % 3) * 1_000;
+                let step = now / 1_000 + u64::from(which);
+                let (booked, refunded) = (value.into(), which.into());
+                sender.count_usage(&UsageChange::new(1, step_us, step, booked, refunded));
+            }
+            4 => while receiver.poll_usage(at).is_some() {},
             _ => {
                 if let Some(bytes) = sent.get(usize::from(value) % sent.len().max(1)) {
                     receiver.apply_delta(at, bytes).expect("sealed with the same key");

@@ -304,10 +304,12 @@ impl Total {
 impl Own {
     fn of(in_flight: &InFlightLoad, peers: &PeerLoad, expected_output_tokens: f64) -> Self {
         let kv_tokens = in_flight.expected_kv_tokens(expected_output_tokens);
+        // Engines report the answers, too, of which peers know only what was reported to them.
+        let answers = (f64::from(peers.running) * expected_output_tokens) as u64;
         Self {
             pending: in_flight.pending().saturating_add(peers.prefilling),
             in_flight: in_flight.requests().saturating_add(peers.requests()),
-            kv_tokens: kv_tokens.saturating_add(peers.kv_tokens),
+            kv_tokens: kv_tokens.saturating_add(peers.kv_tokens).saturating_add(answers),
         }
     }
 

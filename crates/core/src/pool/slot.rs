@@ -1,6 +1,7 @@
 //! The state of one endpoint.
 
 use alloc::boxed::Box;
+use core::time::Duration;
 
 use super::block_layout::BlockLayout;
 use super::engine_view::EngineView;
@@ -122,6 +123,12 @@ impl Slot {
     pub(crate) fn wait(&self, now: Instant, external: ExternalLoad, mean_work: f64) -> Seconds {
         let booked = self.in_flight.wait(now) + Seconds::new(external.booked);
         booked + Seconds::new(external.waiting * mean_work * self.speed.factor())
+    }
+
+    /// As [`InFlightLoad::falls_to`], with the prefill that peers have booked. Without own prefill,
+    /// a request is always allowed: a gateway with few requests would never find room otherwise.
+    pub(crate) fn falls_to(&self, hold: Duration, now: Instant) -> Instant {
+        self.in_flight.falls_to(hold.saturating_sub(self.reports.peers().booked), now)
     }
 
     /// Time until the backoffs of this gateway and of its peers end.

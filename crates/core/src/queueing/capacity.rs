@@ -12,7 +12,7 @@ use crate::time::Instant;
 pub(super) fn has_room(fleet: &Fleet, slot: &Slot, has_other_flows: bool) -> bool {
     let now = fleet.now;
     let flow = &fleet.config.flow;
-    let booked = slot.in_flight.falls_to(flow.max_queued_prefill, now) > now;
+    let booked = slot.falls_to(flow.max_queued_prefill, now) > now;
     // A policy that reads reports can close an endpoint without own requests; reports, and their
     // age, reopen it.
     let can_close = flow.saturation.reads_reports() || slot.in_flight.requests() > 0;

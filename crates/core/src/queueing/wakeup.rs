@@ -83,7 +83,7 @@ impl Queueing {
     /// run down, and when its load report has become stale.
     pub(super) fn wake_later(&mut self, fleet: &Fleet, number: u32) {
         let Some(slot) = fleet.pool.at(number) else { return };
-        let falls = slot.in_flight.falls_to(fleet.config.flow.max_queued_prefill, fleet.now);
+        let falls = slot.falls_to(fleet.config.flow.max_queued_prefill, fleet.now);
         let wakes = [Some(falls), capacity::stale_at(fleet, slot)]
             .into_iter()
             .flatten()

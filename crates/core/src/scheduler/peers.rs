@@ -19,7 +19,8 @@ use crate::time::Instant;
 pub enum SharedChange {
     /// This gateway's load on an endpoint has changed.
     Load(EndpointId),
-    /// A prompt was sent to an endpoint, whose cache will hold its blocks.
+    /// A prompt was sent to an endpoint, whose cache will hold its blocks; or a request that used
+    /// them has ended there, and the cache keeps them until others are used later.
     Prefix(SharedPrefix),
 }
 

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 
 use super::Scheduler;
 use super::in_flight::{InFlight, PlacedPrompt};
+use super::peers::SharedPrefix;
 use crate::placement::running;
 use crate::pool::{Outcome, OutcomeContext, Reservation, Shortfall};
 use crate::prefix::BlockUse;
@@ -98,6 +99,10 @@ impl Scheduler {
                 let block_tokens = request.prompt.span.block_tokens();
                 let used = BlockUse { stamp: slot.next_use(), block_tokens, now, computed: true };
                 self.fleet.prefixes.record_use(slot.id.slot, &request.prompt.chain, used);
+                if let Some(shared) = &mut self.shared {
+                    let (endpoint_id, blocks) = (slot.id, request.prompt.chain.clone());
+                    shared.note(SharedPrefix { endpoint_id, blocks, block_tokens });
+                }
             }
         }
         self.fleet.pool.release(now, request.reservation, true);

@@ -31,6 +31,9 @@ pub struct GatesConfig {
     pub max_clients: usize,
     /// How the host checks prompts and answers; `None` if it does not.
     pub safety: Option<SafetyConfig>,
+    /// Whether limits count what [peers](crate::peers) use. The host exchanges it by
+    /// [`PeerLink::exchange_usage`](crate::peers::PeerLink::exchange_usage).
+    pub shared: bool,
 }
 
 /// An API key and what it allows.
@@ -80,6 +83,7 @@ impl Default for GatesConfig {
             anonymous: None,
             max_clients: 65_536,
             safety: None,
+            shared: false,
         }
     }
 }

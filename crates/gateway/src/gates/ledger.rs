@@ -8,6 +8,7 @@ use core::time::Duration;
 use slotwise::Instant;
 
 use super::limits::{Amounts, Limits, Measure, Quota};
+use super::shared::{SharedUsage, UsageChange, key_of};
 use super::window::SlidingWindow;
 
 /// What is counted together.
@@ -31,6 +32,8 @@ pub(super) struct Ledger {
     bookings: u64,
     /// Clients without requests in flight, by the time at which nothing counts any more.
     idle: BTreeSet<(Instant, AccountName)>,
+    /// Usage that other gateways share; `None` if each counts for itself.
+    shared: Option<SharedUsage>,
 }
 
 /// A request that is counted.
@@ -45,6 +48,8 @@ pub(super) struct Booking {
 struct Account {
     /// The number of its first booking. Earlier ones belong to a forgotten account of this name.
     first: u64,
+    /// The key of its requests in flight for peers.
+    key: u64,
     in_flight: u64,
     windows: Vec<Counter>,
     /// Its entry in [`Ledger::idle`].
@@ -56,6 +61,8 @@ struct Account {
 struct Counter {
     /// The number of its first booking.
     first: u64,
+    /// The key of the limit for peers.
+    key: u64,
     measure: Measure,
     length: Duration,
     window: SlidingWindow,
@@ -99,7 +106,22 @@ impl Ledger {
             clients: 0,
             bookings: 0,
             idle: BTreeSet::new(),
+            shared: None,
         }
+    }
+
+    /// Counts the usage of peers from now on, and notes own usage for them; or no longer.
+    pub(super) fn share(&mut self, is_shared: bool) {
+        match (is_shared, &self.shared) {
+            (true, None) => self.shared = Some(SharedUsage::default()),
+            (false, Some(_)) => self.shared = None,
+            _ => {}
+        }
+    }
+
+    /// The usage that is shared, if it is.
+    pub(super) const fn shared_mut(&mut self) -> Option<&mut SharedUsage> {
+        self.shared.as_mut()
     }
 
     /// Counts a request in all of its accounts, or in none. Computes in **O(limits × log
@@ -136,12 +158,19 @@ impl Ledger {
         for &(name, limits) in accounts {
             let account = self.accounts.entry(name.clone()).or_insert_with(|| {
                 self.clients += usize::from(name.is_client());
-                Account { first, ..Account::default() }
+                let key = key_of(name, Measure::ConcurrentRequests, None);
+                Account { first, key, ..Account::default() }
             });
-            account.fit(limits, first);
+            account.fit(name, limits, first);
             account.in_flight += 1;
             for counter in &mut account.windows {
                 counter.window.add(now, amounts.of(counter.measure));
+            }
+            if let Some(shared) = &mut self.shared {
+                shared.note(UsageChange::new(account.key, 0, 0, 1, 0));
+                for counter in &account.windows {
+                    shared.note(counter.used(now, amounts.of(counter.measure)));
+                }
             }
             self.note_idle(now, name);
         }
@@ -162,14 +191,28 @@ impl Ledger {
             return;
         }
         account.in_flight = account.in_flight.saturating_sub(1);
+        let mut note = |change| {
+            if let Some(shared) = &mut self.shared {
+                shared.note(change);
+            }
+        };
+        note(UsageChange::new(account.key, 0, 0, 0, 1));
         for counter in &mut account.windows {
             let booked = booking.amounts.of(counter.measure);
             let used = used.of(counter.measure);
             counter.window.advance(now);
             match used.checked_sub(booked) {
-                Some(more) => counter.window.add(now, more),
+                Some(0) => {}
+                Some(more) => {
+                    counter.window.add(now, more);
+                    note(counter.used(now, more));
+                }
                 None if booking.number < counter.first => {}
-                None => counter.window.refund(booking.at, booked - used),
+                None => {
+                    counter.window.refund(booking.at, booked - used);
+                    let change = counter.used(booking.at, booked - used);
+                    note(UsageChange { booked: 0, refunded: change.booked, ..change });
+                }
             }
         }
         self.note_idle(now, name);
@@ -179,12 +222,21 @@ impl Ledger {
     pub(super) fn states<'a>(
         &'a self,
         now: Instant,
-        name: &AccountName,
+        name: &'a AccountName,
         limits: &'a Limits,
         amounts: &'a Amounts,
     ) -> impl Iterator<Item = LimitState> + use<'a> {
         let account = self.accounts.get(name);
-        let in_flight = account.map_or(0, |account| account.in_flight);
+        let shared = self.shared.as_ref();
+        // Peers may use an account that is not in use here.
+        let key = move |account: Option<u64>, measure, window| {
+            account.unwrap_or_else(|| key_of(name, measure, window))
+        };
+        let elsewhere = limits.concurrent_requests.and(shared).map_or(0, |shared| {
+            let key = key(account.map(|it| it.key), Measure::ConcurrentRequests, None);
+            shared.in_flight(key)
+        });
+        let in_flight = account.map_or(0, |account| account.in_flight).saturating_add(elsewhere);
         let concurrent = limits.concurrent_requests.map(|limit| LimitState {
             measure: Measure::ConcurrentRequests,
             window: None,
@@ -194,18 +246,32 @@ impl Ledger {
             unused_at: None,
         });
         let windows = limits.all().map(move |quota| {
-            let window = account.and_then(|it| it.window(&quota));
+            let counter = account.and_then(|it| it.counter(&quota));
+            let window = counter.map(|counter| &counter.window);
             let (amount, limit) = (amounts.of(quota.measure), quota.limit);
+            let peers = shared.and_then(|shared| {
+                let known = counter.map(|counter| counter.key);
+                shared.window(key(known, quota.measure, Some(quota.window)))
+            });
+            let sum = |of: fn(&SlidingWindow, Instant) -> u64| {
+                let used = [window, peers].into_iter().flatten().map(|window| of(window, now));
+                used.fold(0, u64::saturating_add)
+            };
             LimitState {
                 measure: quota.measure,
                 window: Some(quota.window),
                 limit,
-                used: window.map_or(0, |window| window.used(now)),
-                passes_at: match window {
-                    Some(window) => window.fits_at(now, amount, limit),
+                used: sum(SlidingWindow::used),
+                passes_at: match window.or(peers) {
+                    Some(first) => first.fits_at(window.and(peers), now, amount, limit),
                     None => (amount <= limit).then_some(now),
                 },
-                unused_at: Some(window.map_or(now, |window| window.empty_at(now))),
+                unused_at: [window, peers]
+                    .into_iter()
+                    .flatten()
+                    .map(|window| window.empty_at(now))
+                    .chain([now])
+                    .max(),
             }
         });
         concurrent.into_iter().chain(windows)
@@ -275,13 +341,12 @@ impl AccountName {
 }
 
 impl Account {
-    fn window(&self, quota: &Quota) -> Option<&SlidingWindow> {
-        let found = self.windows.iter().find(|counter| counter.is_of(quota));
-        found.map(|counter| &counter.window)
+    fn counter(&self, quota: &Quota) -> Option<&Counter> {
+        self.windows.iter().find(|counter| counter.is_of(quota))
     }
 
     /// Makes the windows those of the limits. What is counted stays.
-    fn fit(&mut self, limits: &Limits, booking: u64) {
+    fn fit(&mut self, name: &AccountName, limits: &Limits, booking: u64) {
         let fits = self.windows.len() == limits.all().count()
             && limits.all().zip(&self.windows).all(|(quota, counter)| counter.is_of(&quota));
         if fits {
@@ -291,6 +356,7 @@ impl Account {
             let counter = self.windows.iter().find(|counter| counter.is_of(&quota));
             counter.cloned().unwrap_or_else(|| Counter {
                 first: booking,
+                key: key_of(name, quota.measure, Some(quota.window)),
                 measure: quota.measure,
                 length: quota.window,
                 window: SlidingWindow::new(quota.window),
@@ -303,5 +369,11 @@ impl Account {
 impl Counter {
     fn is_of(&self, quota: &Quota) -> bool {
         (self.measure, self.length) == (quota.measure, quota.window)
+    }
+
+    /// An amount that was counted at this time, for peers.
+    fn used(&self, at: Instant, amount: u64) -> UsageChange {
+        let step = self.window.step_of(at);
+        UsageChange::new(self.key, self.window.step_micros(), step, amount, 0)
     }
 }

@@ -9,6 +9,7 @@
 //! | `limits` | limits and measures |
 //! | `window` | a sliding window |
 //! | `ledger` | what each account uses, bounded |
+//! | `shared` | usage that the gateways of one pool share |
 //! | `refusal` | why a request is refused |
 //! | `rate_headers` | headers that report what is left |
 //! | `safety` | checks of prompts and answers, by the host |
@@ -23,6 +24,7 @@ mod limits;
 mod rate_headers;
 mod refusal;
 pub mod safety;
+mod shared;
 mod window;
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -39,6 +41,7 @@ pub use caller::Caller;
 pub use config::{Access, GatesConfig, KeyConfig};
 pub use limits::{Limits, Measure, Quota};
 pub use refusal::GateRefusal;
+pub use shared::UsageChange;
 
 use ledger::{AccountName, Booking, Ledger, LimitState, NotBooked};
 use limits::Amounts;
@@ -217,6 +220,7 @@ impl Gates {
     pub fn set_config(&mut self, config: GatesConfig) -> Result<(), InvalidField> {
         config.check()?;
         self.safety = config.safety;
+        self.ledger.share(config.shared);
         let mut tenants: BTreeMap<String, (AccountName, Arc<Limits>)> = BTreeMap::new();
         tenants.extend(config.tenants.into_iter().map(|(name, limits)| {
             let account = AccountName::Tenant(name.as_str().into());
@@ -349,6 +353,24 @@ impl Gates {
             standings.extend(states.map(|state| standing(now, name, &state)));
         }
         standings
+    }
+
+    /// The next own usage that peers have not been sent, if the configuration
+    /// [shares](GatesConfig::shared) it. [`PeerLink::exchange_usage`] polls it.
+    ///
+    /// [`PeerLink::exchange_usage`]: crate::peers::PeerLink::exchange_usage
+    pub fn poll_usage_change(&mut self) -> Option<UsageChange> {
+        self.ledger.shared_mut()?.poll()
+    }
+
+    /// Counts the usage of a peer in the same limits, if the configuration
+    /// [shares](GatesConfig::shared) it. Its steps are those of this gateway's clock. Computes in
+    /// **O(log limits + steps)**.
+    pub fn handle_peer_usage(&mut self, now: Instant, change: UsageChange) {
+        let now = self.advance(now);
+        if let Some(shared) = self.ledger.shared_mut() {
+            shared.count(now, change);
+        }
     }
 
     /// How prompts and answers are checked, for a [`SafetyCheck`](safety::SafetyCheck) each; `None`

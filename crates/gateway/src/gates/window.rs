@@ -29,6 +29,11 @@ impl SlidingWindow {
         Self { step: micros.div_ceil(Self::STEPS).max(1), amounts: VecDeque::new(), used: 0 }
     }
 
+    /// A window of as many steps of this length.
+    pub(super) const fn of_step(micros: u64) -> Self {
+        Self { step: if micros == 0 { 1 } else { micros }, amounts: VecDeque::new(), used: 0 }
+    }
+
     /// Forgets what has left the window. Computes in amortized **O(1)**.
     pub(super) fn advance(&mut self, now: Instant) {
         while let Some(&(step, amount)) = self.amounts.front() {
@@ -55,9 +60,39 @@ impl SlidingWindow {
         self.used += amount;
     }
 
+    /// Counts an amount in an earlier step, unless the step has left the window. Computes in
+    /// **O(steps)**.
+    pub(super) fn count_in(&mut self, now: Instant, step: u64, amount: u64) {
+        self.advance(now);
+        let step = step.min(self.step_of(now));
+        let amount = amount.min(u64::MAX - self.used);
+        if amount == 0 || self.end_of(step) <= now {
+            return;
+        }
+        match self.amounts.binary_search_by_key(&step, |(step, _)| *step) {
+            Ok(at) => self.amounts[at].1 += amount,
+            Err(at) => self.amounts.insert(at, (step, amount)),
+        }
+        self.used += amount;
+    }
+
+    /// Takes back an amount of a step. Its number may differ by one from where it was counted.
+    pub(super) fn refund_near(&mut self, step: u64, mut amount: u64) {
+        for near in [step, step.saturating_sub(1), step.saturating_add(1)] {
+            if amount > 0 {
+                let before = self.used;
+                self.refund_in(near, amount);
+                amount -= before - self.used;
+            }
+        }
+    }
+
     /// Takes back what was counted at this time, unless it has left the window.
     pub(super) fn refund(&mut self, counted_at: Instant, amount: u64) {
-        let step = self.step_of(counted_at);
+        self.refund_in(self.step_of(counted_at), amount);
+    }
+
+    fn refund_in(&mut self, step: u64, amount: u64) {
         let Ok(at) = self.amounts.binary_search_by_key(&step, |(step, _)| *step) else { return };
         let Some((_, sum)) = self.amounts.get_mut(at) else { return };
         let amount = amount.min(*sum);
@@ -74,12 +109,28 @@ impl SlidingWindow {
         left.fold(self.used, |used, (_, amount)| used.saturating_sub(*amount))
     }
 
-    /// The earliest time at which the amount fits below the limit if nothing else is counted.
-    /// `None` if it exceeds the limit alone. Computes in **O(steps)**.
-    pub(super) fn fits_at(&self, now: Instant, amount: u64, limit: u64) -> Option<Instant> {
+    /// The earliest time at which the amount fits below the limit, with the usage of peers in
+    /// steps of the same length, if nothing else is counted. `None` if it exceeds the limit alone.
+    /// Computes in **O(steps)**.
+    pub(super) fn fits_at(
+        &self,
+        peers: Option<&Self>,
+        now: Instant,
+        amount: u64,
+        limit: u64,
+    ) -> Option<Instant> {
         let most = limit.checked_sub(amount)?;
-        let (mut left, mut at) = (self.used, now);
-        for &(step, amount) in &self.amounts {
+        let mut left = self.used.saturating_add(peers.map_or(0, |peers| peers.used));
+        let mut at = now;
+        let mut own = self.amounts.iter().peekable();
+        let mut others = peers.into_iter().flat_map(|peers| &peers.amounts).peekable();
+        loop {
+            let first = match (own.peek(), others.peek()) {
+                (Some(own_step), Some(step)) if step.0 < own_step.0 => others.next(),
+                (Some(_), _) => own.next(),
+                (None, _) => others.next(),
+            };
+            let Some(&(step, amount)) = first else { break };
             let end = self.end_of(step);
             if left <= most && end > now {
                 break;
@@ -95,7 +146,13 @@ impl SlidingWindow {
         self.amounts.back().map_or(now, |&(step, _)| self.end_of(step).max(now))
     }
 
-    const fn step_of(&self, at: Instant) -> u64 {
+    /// The length of a step in microseconds.
+    pub(super) const fn step_micros(&self) -> u64 {
+        self.step
+    }
+
+    /// The number of the step at this time.
+    pub(super) const fn step_of(&self, at: Instant) -> u64 {
         at.as_micros() / self.step
     }
 
@@ -179,7 +236,7 @@ mod tests {
                 window.add(at(now), amount);
             }
             let fits = |moment: Instant| window.used(moment) + amount <= 100;
-            match window.fits_at(at(now), amount, 100) {
+            match window.fits_at(None, at(now), amount, 100) {
                 None => prop_assert!(amount > 100),
                 Some(earliest) => {
                     prop_assert!(fits(earliest));
@@ -198,7 +255,7 @@ mod tests {
         window.add(at(u64::MAX), u64::MAX);
         window.add(at(0), 1);
         assert_eq!(window.used(at(0)), u64::MAX);
-        assert_eq!(window.fits_at(at(u64::MAX), 1, 0), None);
+        assert_eq!(window.fits_at(None, at(u64::MAX), 1, 0), None);
         window.refund(at(u64::MAX), u64::MAX);
         assert_eq!(window.used(at(0)), 0);
     }

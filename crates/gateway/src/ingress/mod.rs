@@ -208,6 +208,11 @@ impl Ingress {
         &self.gates
     }
 
+    /// The gates, to [exchange usage](crate::peers::PeerLink::exchange_usage) with peers.
+    pub const fn gates_mut(&mut self) -> &mut Gates {
+        &mut self.gates
+    }
+
     /// The routing.
     pub const fn routing(&self) -> &Routing {
         &self.routing

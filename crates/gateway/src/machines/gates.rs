@@ -12,6 +12,7 @@ use slotwise_wire::outcome::BodyShape;
 
 use super::Calls;
 use super::in_flight::InFlight;
+use super::peers::{Used, used};
 use crate::gates::{Caller, Demand, GateRefusal, Gates, GatesConfig, Grant, Standing};
 use crate::json::{ArgumentError, read};
 use crate::tree::Node;
@@ -86,6 +87,11 @@ impl Calls for GatesMachine {
             "identify" => read(arguments).map(|sender| self.identify(&sender)),
             "admit" => read(arguments).map(|admission| self.admit(&admission)),
             "standings" => read(arguments).map(|sender| self.standings(&sender)),
+            "poll_usage_change" => Ok(self.gates.poll_usage_change().map_or(Value::Null, used)),
+            "handle_peer_usage" => read(arguments).map(|it: Used| {
+                self.gates.handle_peer_usage(Instant::from_micros(it.at_us), it.change());
+                Value::Null
+            }),
             "settle" => read(arguments).map(|end| self.end(&end, true).into()),
             "cancel" => read(arguments).map(|end| self.end(&end, false).into()),
             _ => return None,
@@ -93,7 +99,16 @@ impl Calls for GatesMachine {
     }
 
     fn names(&self) -> &'static [&'static str] {
-        &["set_config", "identify", "admit", "standings", "settle", "cancel"]
+        &[
+            "set_config",
+            "identify",
+            "admit",
+            "standings",
+            "poll_usage_change",
+            "handle_peer_usage",
+            "settle",
+            "cancel",
+        ]
     }
 }
 

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use slotwise::{BlockHash, Instant, PeerLoad};
 
 use super::{At, Calls};
+use crate::gates::UsageChange;
 use crate::json::{ArgumentError, Bits, read};
 use crate::peers::{News, Peers, PeersConfig};
 use crate::tree::Node;
@@ -62,6 +63,37 @@ struct Count {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct Used {
+    key: Bits,
+    step_us: u64,
+    step: u64,
+    #[serde(default)]
+    booked: u64,
+    #[serde(default)]
+    refunded: u64,
+    /// Only for gates.
+    #[serde(default)]
+    pub(super) at_us: u64,
+}
+
+impl Used {
+    pub(super) const fn change(&self) -> UsageChange {
+        UsageChange::new(self.key.0, self.step_us, self.step, self.booked, self.refunded)
+    }
+}
+
+pub(super) fn used(change: UsageChange) -> Value {
+    json!({
+        "key": format!("{}", change.key),
+        "step_us": change.step_us,
+        "step": change.step,
+        "booked": change.booked,
+        "refunded": change.refunded,
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Received {
     at_us: u64,
     message: String,
@@ -92,6 +124,12 @@ impl Calls for PeersMachine {
                 Value::Null
             }),
             "counted" => read(arguments).map(|it: Count| json!(peers.counted(it.key.0, it.window))),
+            "count_usage" => read(arguments).map(|it: Used| {
+                peers.count_usage(&it.change());
+                Value::Null
+            }),
+            "poll_usage" => read(arguments)
+                .map(|it: At| peers.poll_usage(at(it.at_us)).map_or(Value::Null, used)),
             "export_delta" => read(arguments)
                 .map(|it: At| peers.export_delta(at(it.at_us)).map(|bytes| hex(&bytes)).into()),
             "apply_delta" => read(arguments).and_then(|it| self.apply(&it)),
@@ -112,6 +150,8 @@ impl Calls for PeersMachine {
             "insert_prefix",
             "count",
             "counted",
+            "count_usage",
+            "poll_usage",
             "export_delta",
             "apply_delta",
             "poll_news",

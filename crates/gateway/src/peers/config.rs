@@ -82,6 +82,8 @@ pub struct PeerLimits {
     pub known_blocks: usize,
     /// Counters of one peer that are remembered.
     pub counters: usize,
+    /// Limits of API keys, in their steps, whose use is sent, and remembered of one peer.
+    pub usage: usize,
     /// Sent bytes that are kept for peers that have lost a message.
     pub repair_bytes: usize,
 }
@@ -144,9 +146,10 @@ impl Default for PeerLimits {
             booked: Duration::from_secs(120),
             backoff: Duration::from_secs(30),
             blocks_per_second: 65_536,
-            sent_blocks_per_second: 4_096,
+            sent_blocks_per_second: 5_120,
             known_blocks: 1 << 20,
             counters: 4_096,
+            usage: 16_384,
             repair_bytes: 1 << 18,
         }
     }

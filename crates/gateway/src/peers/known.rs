@@ -11,18 +11,11 @@ use slotwise::BlockHash;
 /// most the limit of blocks.
 #[derive(Debug)]
 pub(super) struct KnownPrompts {
-    places: Vec<Option<KnownPrompt>>,
+    places: Vec<Option<Vec<BlockHash>>>,
     blocks: usize,
     limit: usize,
     /// The place that is cleared next when there are too many blocks.
     next: usize,
-}
-
-#[derive(Debug)]
-struct KnownPrompt {
-    /// The endpoint that had it last.
-    key: u64,
-    blocks: Vec<BlockHash>,
 }
 
 impl KnownPrompts {
@@ -31,25 +24,19 @@ impl KnownPrompts {
         Self { places: (0..places).map(|_| None).collect(), blocks: 0, limit, next: 0 }
     }
 
-    /// How many of the first blocks are a known prompt, and whether this endpoint had it last.
-    /// Computes in **O(blocks)**.
-    pub(super) fn beginning(&self, key: u64, blocks: &[BlockHash]) -> (usize, bool) {
-        for end in (1..=blocks.len()).rev() {
-            let known = self.at(blocks[end - 1]);
-            if let Some(known) = known.filter(|known| known.blocks.len() == end) {
-                return (end, known.key == key);
-            }
-        }
-        (0, false)
+    /// How many of the first blocks are a known prompt. Computes in **O(blocks)**.
+    pub(super) fn beginning(&self, blocks: &[BlockHash]) -> usize {
+        let is_known = |end: &usize| self.at(blocks[end - 1]).is_some_and(|it| it.len() == *end);
+        (1..=blocks.len()).rev().find(is_known).unwrap_or(0)
     }
 
     /// The known prompt that ends with this block.
     pub(super) fn ending_in(&self, last: BlockHash) -> Option<&[BlockHash]> {
-        self.at(last).map(|known| &*known.blocks)
+        self.at(last)
     }
 
     /// Learns a prompt, in place of the one that it continues.
-    pub(super) fn learn(&mut self, key: u64, continues: Option<BlockHash>, blocks: Vec<BlockHash>) {
+    pub(super) fn learn(&mut self, continues: Option<BlockHash>, blocks: Vec<BlockHash>) {
         let Some(last) = blocks.last().copied().filter(|_| blocks.len() <= self.limit) else {
             return;
         };
@@ -59,7 +46,7 @@ impl KnownPrompts {
         let place = self.place(last);
         self.clear(place);
         self.blocks += blocks.len();
-        self.places[place] = Some(KnownPrompt { key, blocks });
+        self.places[place] = Some(blocks);
         while self.blocks > self.limit {
             self.next = (self.next + 1) % self.places.len();
             if self.next != place {
@@ -68,9 +55,9 @@ impl KnownPrompts {
         }
     }
 
-    fn at(&self, last: BlockHash) -> Option<&KnownPrompt> {
-        let known = self.places[self.place(last)].as_ref();
-        known.filter(|known| known.blocks.last() == Some(&last))
+    fn at(&self, last: BlockHash) -> Option<&[BlockHash]> {
+        let known = self.places[self.place(last)].as_deref();
+        known.filter(|known| known.last() == Some(&last))
     }
 
     fn place(&self, last: BlockHash) -> usize {
@@ -79,12 +66,12 @@ impl KnownPrompts {
 
     fn clear(&mut self, place: usize) {
         if let Some(known) = self.places[place].take() {
-            self.blocks -= known.blocks.len();
+            self.blocks -= known.len();
         }
     }
 }
 
-/// Blocks of a short prompt, which set the number of places. A place takes 32 bytes.
+/// Blocks of a short prompt, which set the number of places. A place takes 24 bytes.
 const BLOCKS_OF_A_PROMPT: usize = 16;
 
 #[cfg(test)]
@@ -98,25 +85,24 @@ mod tests {
     #[test]
     fn a_turn_is_found_by_the_end_of_the_turn_before() {
         let mut known = KnownPrompts::new(1_000);
-        known.learn(1, None, chain(1..10));
-        assert_eq!(known.beginning(1, &chain(1..15)), (9, true));
-        assert_eq!(known.beginning(2, &chain(1..15)), (9, false), "another endpoint had it");
+        known.learn(None, chain(1..10));
+        assert_eq!(known.beginning(&chain(1..15)), 9);
         let end = chain(1..10)[8];
         assert_eq!(known.ending_in(end), Some(&*chain(1..10)));
-        known.learn(2, Some(end), chain(1..15));
+        known.learn(Some(end), chain(1..15));
         assert_eq!(known.ending_in(end), None, "the longer prompt has replaced it");
-        assert_eq!(known.beginning(2, &chain(1..15)), (14, true));
+        assert_eq!(known.beginning(&chain(1..15)), 14);
     }
 
     #[test]
     fn blocks_are_limited() {
         let mut known = KnownPrompts::new(1_000);
         for first in (1..100_000).step_by(100) {
-            known.learn(1, None, chain(first..first + 100));
+            known.learn(None, chain(first..first + 100));
             assert!(known.blocks <= 1_000);
-            assert_eq!(known.beginning(1, &chain(first..first + 100)), (100, true));
+            assert_eq!(known.beginning(&chain(first..first + 100)), 100);
         }
-        known.learn(1, None, chain(0..1_001));
-        assert_eq!(known.beginning(1, &chain(0..1_001)).0, 0, "too long to be remembered");
+        known.learn(None, chain(0..1_001));
+        assert_eq!(known.beginning(&chain(0..1_001)), 0, "too long to be remembered");
     }
 }

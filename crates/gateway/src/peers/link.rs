@@ -7,6 +7,7 @@ use slotwise::{EndpointId, Instant, PeerLoad, Scheduler, SharedChange, UnknownEn
 
 use super::{Applied, News, PeerError, Peers, PeersConfig};
 use crate::InvalidField;
+use crate::gates::Gates;
 
 /// A scheduler's messages to and from the other gateways of its pool.
 ///
@@ -86,6 +87,12 @@ impl PeerLink {
         let applied = self.peers.apply_delta(now, bytes);
         self.deliver(now, scheduler);
         applied
+    }
+
+    /// Counts in the gates what peers have used, and the reverse: see [`Peers::exchange_usage`].
+    /// Of several links, one exchanges the usage of a gateway's gates.
+    pub fn exchange_usage(&mut self, now: Instant, gates: &mut Gates) {
+        self.peers.exchange_usage(now, gates);
     }
 
     /// When to call [`export_delta`](Self::export_delta) again, unless something happens before.

@@ -16,6 +16,7 @@ use slotwise::{BlockHash, PeerLoad};
 use super::codec::{Reader, Writer};
 use super::config::LONGEST_NAME;
 use super::error::PeerError;
+use crate::gates::UsageChange;
 
 /// A message.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -34,6 +35,23 @@ pub(super) struct Message {
     pub(super) prefixes: Vec<Prefix>,
     pub(super) counters: Vec<Counter>,
     pub(super) asks: Vec<Ask>,
+    /// The sender's time in microseconds; 0 in messages without usage.
+    pub(super) clock: u64,
+    /// Totals of limits.
+    pub(super) usage: Vec<UsageChange>,
+    pub(super) returned: Vec<Returned>,
+}
+
+/// Totals of an earlier start of another gateway, which has lost them.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Returned {
+    /// The gateway.
+    pub(super) to: String,
+    /// The incarnation that counted them.
+    pub(super) incarnation: u64,
+    /// The time of that incarnation's clock in microseconds.
+    pub(super) clock: u64,
+    pub(super) usage: Vec<UsageChange>,
 }
 
 /// The meaning of a message's contents.
@@ -96,6 +114,11 @@ impl Message {
         to.section(PREFIXES, |to| self.encode_prefixes(to));
         to.section(COUNTERS, |to| self.encode_counters(to));
         to.section(ASKS, |to| self.encode_asks(to));
+        if self.clock > 0 {
+            to.section(CLOCK, |to| to.integer(self.clock));
+        }
+        to.section(USAGE, |to| encode_usage(&self.usage, to));
+        to.section(RETURNED, |to| self.encode_returned(to));
         to.0
     }
 
@@ -143,6 +166,17 @@ impl Message {
         }
     }
 
+    fn encode_returned(&self, to: &mut Writer) {
+        for returned in &self.returned {
+            to.bytes(returned.to.as_bytes());
+            to.integer(returned.incarnation);
+            to.integer(returned.clock);
+            let mut usage = Writer::default();
+            encode_usage(&returned.usage, &mut usage);
+            to.bytes(&usage.0);
+        }
+    }
+
     /// The message of these bytes, without their seal.
     ///
     /// # Errors
@@ -177,6 +211,9 @@ impl Message {
                 PREFIXES => message.prefixes = read_prefixes(&mut section)?,
                 COUNTERS => message.counters = read_counters(&mut section)?,
                 ASKS => message.asks = read_asks(&mut section)?,
+                CLOCK => message.clock = section.integer()?,
+                USAGE => message.usage = read_usage(&mut section)?,
+                RETURNED => message.returned = read_returned(&mut section)?,
                 _ => {}
             }
         }
@@ -241,6 +278,42 @@ fn read_asks(from: &mut Reader<'_>) -> Option<Vec<Ask>> {
     Some(asks)
 }
 
+fn encode_usage(usage: &[UsageChange], to: &mut Writer) {
+    for (at, total) in usage.iter().enumerate() {
+        if at == 0 {
+            to.width(4);
+        }
+        to.hash(total.key);
+        [total.step_us, total.step, total.booked, total.refunded]
+            .iter()
+            .for_each(|value| to.integer(*value));
+    }
+}
+
+fn read_usage(from: &mut Reader<'_>) -> Option<Vec<UsageChange>> {
+    let mut usage = Vec::new();
+    if from.is_empty() {
+        return Some(usage);
+    }
+    let width = from.width()?;
+    while !from.is_empty() {
+        let key = from.hash()?;
+        let [step_us, step, booked, refunded] = from.record(width)?;
+        usage.push(UsageChange::new(key, step_us, step, booked, refunded));
+    }
+    Some(usage)
+}
+
+fn read_returned(from: &mut Reader<'_>) -> Option<Vec<Returned>> {
+    let mut returned = Vec::new();
+    while !from.is_empty() {
+        let (to, incarnation, clock) = (name(from)?, from.integer()?, from.integer()?);
+        let usage = read_usage(&mut Reader(from.bytes()?))?;
+        returned.push(Returned { to, incarnation, clock, usage });
+    }
+    Some(returned)
+}
+
 fn name(from: &mut Reader<'_>) -> Option<String> {
     let name = from.bytes().filter(|name| (1..=LONGEST_NAME).contains(&name.len()))?;
     core::str::from_utf8(name).ok().map(String::from)
@@ -257,6 +330,9 @@ const LOADS: u64 = 1;
 const PREFIXES: u64 = 2;
 const COUNTERS: u64 = 3;
 const ASKS: u64 = 4;
+const CLOCK: u64 = 5;
+const USAGE: u64 = 6;
+const RETURNED: u64 = 7;
 
 #[cfg(test)]
 mod tests {
@@ -282,6 +358,14 @@ mod tests {
             }],
             counters: alloc::vec![Counter { key: 3, window: 4, amount: 5 }],
             asks: alloc::vec![Ask { to: "b".into(), incarnation: 1, sequences: alloc::vec![2, 3] }],
+            clock: 17,
+            usage: alloc::vec![UsageChange::new(1, 2, 3, 4, 5)],
+            returned: alloc::vec![Returned {
+                to: "c".into(),
+                incarnation: 3,
+                clock: 4,
+                usage: alloc::vec![UsageChange::new(6, 7, 8, 9, 0)],
+            }],
         }
     }
 

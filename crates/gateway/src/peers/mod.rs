@@ -11,6 +11,7 @@
 //! | `outbox` | what has to be sent, and when |
 //! | `peer` | what one peer has claimed |
 //! | `window` | which messages of a peer have arrived |
+//! | `usage` | what gateways have used of the limits of API keys |
 //! | `known` | prompts of which only new blocks are sent |
 //! | `message` | a message as a value and as bytes |
 //! | `codec` | integers and sections as bytes |
@@ -36,6 +37,7 @@ mod message;
 mod outbox;
 mod peer;
 mod seal;
+mod usage;
 mod window;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -45,6 +47,7 @@ use alloc::vec::Vec;
 use slotwise::{BlockHash, Instant, PeerLoad};
 
 use crate::InvalidField;
+use crate::gates::{Gates, UsageChange};
 
 pub use config::{PeerLimits, PeersConfig};
 pub use error::PeerError;
@@ -52,9 +55,10 @@ pub use link::PeerLink;
 pub use seal::PeerKey;
 
 use known::KnownPrompts;
-use message::{Ask, Kind, Message, Prefix};
+use message::{Ask, Kind, Message, Prefix, Returned};
 use outbox::Outbox;
 use peer::{Change, Peer};
+use usage::{Former, UsageNews};
 use window::Receipt;
 
 /// This gateway's state for its peers, and theirs.
@@ -92,6 +96,11 @@ pub struct Peers {
     changed: BTreeSet<u64>,
     prefixes: VecDeque<News>,
     known: KnownPrompts,
+    usage: UsageNews,
+    /// Usage of earlier starts of peers, by name and incarnation.
+    former: BTreeMap<(String, u64), Former>,
+    /// Usage of earlier starts of this gateway, which peers have returned.
+    inherited: BTreeMap<u64, Former>,
     stats: PeersStats,
 }
 
@@ -190,6 +199,9 @@ impl Peers {
             totals: BTreeMap::new(),
             changed: BTreeSet::new(),
             prefixes: VecDeque::new(),
+            usage: UsageNews::default(),
+            former: BTreeMap::new(),
+            inherited: BTreeMap::new(),
             stats: PeersStats::default(),
         })
     }
@@ -205,17 +217,18 @@ impl Peers {
         self.outbox.set_load(key, load, self.config.limits.endpoints);
     }
 
-    /// This gateway has sent a prompt with these blocks to an endpoint. Computes in **O(blocks)**.
+    /// This gateway has sent a prompt with these blocks to an endpoint, or its request has ended
+    /// there: both are uses of the blocks. Computes in **O(blocks)**.
     pub fn insert_prefix(&mut self, key: u64, block_tokens: u32, blocks: Vec<BlockHash>) {
-        let (known, same_endpoint) = self.known.beginning(key, &blocks);
-        if blocks.is_empty() || known == blocks.len() && same_endpoint {
+        if blocks.is_empty() {
             return;
         }
+        let known = self.known.beginning(&blocks);
         let parent = known.checked_sub(1).map(|last| blocks[last]);
         let new = blocks[known..].to_vec();
         let prefix = Prefix { key, block_tokens, parent, blocks: new };
         if self.outbox.insert(prefix, self.config.limits.sent_blocks_per_second) {
-            self.known.learn(key, parent.filter(|_| known < blocks.len()), blocks);
+            self.known.learn(parent.filter(|_| known < blocks.len()), blocks);
         }
     }
 
@@ -246,6 +259,60 @@ impl Peers {
         peers.fold(self.outbox.counter(key, window), u64::saturating_add)
     }
 
+    /// Reports what the gates have counted, and counts in them what peers have reported, if their
+    /// configuration [shares](crate::gates::GatesConfig::shared) it. Call it before
+    /// [`export_delta`](Self::export_delta) and after [`apply_delta`](Self::apply_delta). One
+    /// gateway has one `Gates`.
+    ///
+    /// ```
+    /// use slotwise::Instant;
+    /// use slotwise_gateway::gates::{Access, Demand, Gates, GatesConfig};
+    /// use slotwise_gateway::peers::{PeerKey, Peers, PeersConfig};
+    ///
+    /// let gateway = |name: &str| {
+    ///     let mut access = Access::default();
+    ///     access.limits.requests_per_minute = Some(2);
+    ///     let mut config = GatesConfig::default();
+    ///     (config.anonymous, config.shared) = (Some(access), true);
+    ///     let peers = Peers::new(PeersConfig::new(name, PeerKey::new([7; 32])), 1);
+    ///     (peers.expect("valid"), Gates::new(config).expect("valid"))
+    /// };
+    /// let ((mut a, mut gates_of_a), (mut b, mut gates_of_b)) = (gateway("a"), gateway("b"));
+    /// let now = Instant::from_micros(1_000_000);
+    /// let (caller, demand) = (gates_of_a.identify_key(None)?, Demand::new("llama", 10, 10));
+    /// let grants = [(); 2].map(|()| gates_of_a.admit(now, &caller, &demand).expect("two pass"));
+    ///
+    /// a.exchange_usage(now, &mut gates_of_a);
+    /// let bytes = a.export_delta(now).expect("usage has changed");
+    /// b.apply_delta(now, &bytes)?;
+    /// b.exchange_usage(now, &mut gates_of_b);
+    /// assert!(gates_of_b.admit(now, &caller, &demand).is_err());
+    /// # grants.into_iter().for_each(|grant| gates_of_a.cancel(now, grant));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn exchange_usage(&mut self, now: Instant, gates: &mut Gates) {
+        while let Some(change) = gates.poll_usage_change() {
+            self.count_usage(&change);
+        }
+        while let Some(change) = self.poll_usage(now) {
+            gates.handle_peer_usage(now, change);
+        }
+    }
+
+    /// Reports what gates have counted. [`exchange_usage`](Self::exchange_usage) calls it.
+    pub fn count_usage(&mut self, change: &UsageChange) {
+        self.outbox.use_up(change, self.config.limits.usage);
+    }
+
+    /// The next usage of peers that gates have to count, in a step of this gateway's clock.
+    pub fn poll_usage(&mut self, now: Instant) -> Option<UsageChange> {
+        self.expire(now);
+        if !core::mem::replace(&mut self.usage.is_wanted, true) {
+            self.repeat_usage();
+        }
+        self.usage.poll()
+    }
+
     /// The next message for all peers, if one is due. Call it until it returns `None`: peers may
     /// have asked for messages again.
     pub fn export_delta(&mut self, now: Instant) -> Option<Vec<u8>> {
@@ -265,6 +332,9 @@ impl Peers {
             ..Message::default()
         };
         self.outbox.fill(now, &self.config, &mut message);
+        if message.kind == Kind::Full {
+            self.return_usage(now, &mut message);
+        }
         let bytes = self.config.key.seal(message.encode());
         if message.kind != Kind::Beacon {
             self.outbox.keep(message.sequence, &bytes, self.config.limits.repair_bytes);
@@ -372,6 +442,7 @@ impl Peers {
             for (key, load) in claims {
                 self.replace(Change { key, before: PeerLoad::default(), after: load });
             }
+            self.count_in_flight(&message.sender, true);
         }
         let applied = self.take(now, &message);
         if is_newest {
@@ -384,14 +455,19 @@ impl Peers {
     fn admit(&mut self, now: Instant, message: &Message) -> Result<(), PeerError> {
         match self.peers.get(&message.sender) {
             Some(known) if known.incarnation >= message.incarnation => return Ok(()),
-            Some(_) => self.forget(&message.sender.clone()),
+            Some(_) => {
+                self.forget(&message.sender.clone());
+                self.outbox.send_whole();
+            }
             None => {
                 let limit = self.config.limits.peers;
                 if self.peers.len() >= limit {
                     let silent = self.peers.iter().filter(|(_, peer)| !peer.is_alive);
                     let longest = silent.min_by_key(|(_, peer)| peer.heard);
                     let name = longest.map(|(name, _)| name.clone());
-                    self.forget(&name.ok_or(PeerError::TooManyPeers { limit })?);
+                    let name = name.ok_or(PeerError::TooManyPeers { limit })?;
+                    self.forget(&name);
+                    self.former.retain(|(of, _), _| *of != name);
                 }
             }
         }
@@ -421,6 +497,8 @@ impl Peers {
         }
         let counts = peer.is_alive;
         if applied == Applied::New {
+            peer.use_up(now, message, limits, &mut self.usage);
+            self.inherit(now, message);
             for prefix in &message.prefixes {
                 self.take_prefix(now, &message.sender, prefix);
             }
@@ -447,7 +525,7 @@ impl Peers {
         let blocks = [begin, &prefix.blocks].concat();
         if whole {
             let continues = prefix.parent.filter(|_| !prefix.blocks.is_empty());
-            self.known.learn(prefix.key, continues, blocks.clone());
+            self.known.learn(continues, blocks.clone());
         }
         if self.prefixes.len() >= MOST_NEWS {
             self.prefixes.pop_front();
@@ -488,20 +566,93 @@ impl Peers {
         if !self.peers.values().any(is_silent) {
             return;
         }
-        let mut claims = Vec::new();
-        for peer in self.peers.values_mut().filter(|peer| is_silent(peer)) {
+        let (mut claims, mut silent) = (Vec::new(), Vec::new());
+        for (name, peer) in self.peers.iter_mut().filter(|(_, peer)| is_silent(peer)) {
             peer.is_alive = false;
             claims.extend(peer.loads());
+            silent.push(name.clone());
         }
+        silent.iter().for_each(|name| self.count_in_flight(name, false));
         for (key, load) in claims {
             self.replace(Change { key, before: load, after: PeerLoad::default() });
         }
     }
 
     fn forget(&mut self, name: &str) {
-        let Some(peer) = self.peers.remove(name) else { return };
+        if self.peers.get(name).is_some_and(|peer| peer.is_alive) {
+            self.count_in_flight(name, false);
+        }
+        let Some(mut peer) = self.peers.remove(name) else { return };
+        let totals = core::mem::take(&mut peer.usage);
+        if !totals.is_empty() {
+            let former = Former { clock: peer.clock, totals };
+            if self.former.len() >= self.config.limits.peers {
+                self.former.pop_first();
+            }
+            self.former.insert((name.into(), peer.incarnation), former);
+        }
         for (key, load) in peer.loads().filter(|_| peer.is_alive) {
             self.replace(Change { key, before: load, after: PeerLoad::default() });
+        }
+    }
+
+    /// A peer's requests in flight count from now on, or no longer.
+    fn count_in_flight(&mut self, name: &str, count: bool) {
+        let Some(peer) = self.peers.get(name) else { return };
+        for (key, left) in peer.usage.in_flight() {
+            let (booked, refunded) = if count { (left, 0) } else { (0, left) };
+            self.usage.push(UsageChange::new(key, 0, 0, booked, refunded));
+        }
+    }
+
+    /// Reports all usage that is known: there are gates now.
+    fn repeat_usage(&mut self) {
+        let news = &mut self.usage;
+        for peer in self.peers.values() {
+            let windows = peer.usage.iter().filter(|total| total.step_us > 0);
+            windows.for_each(|total| news.push(peer.clock.here(total)));
+            if peer.is_alive {
+                let of = |(key, left)| UsageChange::new(key, 0, 0, left, 0);
+                peer.usage.in_flight().for_each(|it| news.push(of(it)));
+            }
+        }
+        for former in self.former.values().chain(self.inherited.values()) {
+            let windows = former.totals.iter().filter(|total| total.step_us > 0);
+            windows.for_each(|total| news.push(former.clock.here(total)));
+        }
+    }
+
+    /// Adds the usage of earlier starts of peers: they have lost it.
+    fn return_usage(&mut self, now: Instant, message: &mut Message) {
+        self.former.retain(|_, former| {
+            former.totals.prune(former.clock.theirs(now));
+            former.totals.iter().any(|total| total.step_us > 0)
+        });
+        message.returned.extend(self.former.iter().map(|((to, incarnation), former)| Returned {
+            to: to.clone(),
+            incarnation: *incarnation,
+            clock: former.clock.theirs(now),
+            usage: former.totals.iter().filter(|total| total.step_us > 0).collect(),
+        }));
+    }
+
+    /// Takes the usage of earlier starts of this gateway.
+    fn inherit(&mut self, now: Instant, message: &Message) {
+        let own = message.returned.iter().filter(|it| it.to == self.config.name);
+        for returned in own.filter(|it| it.incarnation < self.incarnation) {
+            let known = self.inherited.len();
+            let former = match self.inherited.get_mut(&returned.incarnation) {
+                Some(former) => former,
+                None if known >= MOST_STARTS => continue,
+                None => self.inherited.entry(returned.incarnation).or_default(),
+            };
+            former.clock.observe(now, returned.clock);
+            former.totals.prune(former.clock.theirs(now));
+            for total in returned.usage.iter().filter(|total| total.step_us > 0) {
+                if let Some(grown) = former.totals.merge(total, self.config.limits.usage) {
+                    self.usage.push(former.clock.here(grown));
+                }
+            }
         }
     }
 
@@ -546,3 +697,5 @@ impl Peers {
 
 /// Prompts of peers that wait to be polled.
 const MOST_NEWS: usize = 4_096;
+/// Earlier starts of this gateway whose usage counts.
+const MOST_STARTS: usize = 8;

@@ -8,6 +8,8 @@ use slotwise::{Instant, PeerLoad};
 
 use super::config::PeersConfig;
 use super::message::{Counter, Kind, Message, Prefix};
+use super::usage::UsageTotals;
+use crate::gates::UsageChange;
 
 /// This gateway's own state, and the part that peers have not been sent.
 #[derive(Debug, Default)]
@@ -24,6 +26,9 @@ pub(super) struct Outbox {
     forgotten_at: Instant,
     counters: BTreeMap<(u64, u64), u64>,
     changed_counters: BTreeSet<(u64, u64)>,
+    /// What this gateway has used of limits, and what of it has changed.
+    usage: UsageTotals,
+    changed_usage: BTreeSet<(u64, u64, u64)>,
     /// Messages that can be sent again, from the oldest on.
     kept: VecDeque<Kept>,
     kept_bytes: usize,
@@ -102,6 +107,21 @@ impl Outbox {
         }
     }
 
+    /// Adds to what this gateway has used of a limit.
+    pub(super) fn use_up(&mut self, change: &UsageChange, limit: usize) {
+        if self.usage.add(change, limit) {
+            self.changed_usage.insert((change.step_us, change.step, change.key));
+            self.is_urgent = true;
+        } else {
+            self.left_out += 1;
+        }
+    }
+
+    /// Sends the whole state soon.
+    pub(super) const fn send_whole(&mut self) {
+        self.whole = true;
+    }
+
     /// A peer asks for these messages again, or for the whole state.
     pub(super) fn ask(&mut self, sequences: &[u64]) {
         let first = self.kept.front().map_or(u64::MAX, |kept| kept.sequence);
@@ -175,6 +195,15 @@ impl Outbox {
                 let amount = |at| self.counters.get(&at).map(|amount| counter(at, *amount));
                 message.counters = counters.into_iter().filter_map(amount).collect();
             }
+            self.usage.prune(now.as_micros());
+            let changed = core::mem::take(&mut self.changed_usage);
+            message.usage = match message.kind {
+                Kind::Full => self.usage.iter().collect(),
+                _ => changed.into_iter().filter_map(|at| self.usage.get(at)).collect(),
+            };
+            if !message.usage.is_empty() {
+                message.clock = now.as_micros();
+            }
             message.prefixes = core::mem::take(&mut self.prefixes);
             self.paced_until = self.paced_until.max(now) + config.interval;
         }
@@ -200,7 +229,10 @@ impl Outbox {
     }
 
     fn has_contents(&self) -> bool {
-        !self.changed.is_empty() || !self.prefixes.is_empty() || !self.changed_counters.is_empty()
+        !self.changed.is_empty()
+            || !self.prefixes.is_empty()
+            || !self.changed_counters.is_empty()
+            || !self.changed_usage.is_empty()
     }
 
     /// Whether the whole state is to be sent, at most once in a pause if a time is given.

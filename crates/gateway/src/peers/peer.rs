@@ -11,6 +11,7 @@ use slotwise::{Instant, PeerLoad};
 
 use super::config::PeerLimits;
 use super::message::{Counter, Kind, Message};
+use super::usage::{Clock, UsageNews, UsageTotals};
 use super::window::{Receipt, Window};
 
 /// One peer.
@@ -32,6 +33,8 @@ pub(super) struct Peer {
     floor: u64,
     loads: BTreeMap<u64, Register>,
     counters: BTreeMap<(u64, u64), u64>,
+    pub(super) clock: Clock,
+    pub(super) usage: UsageTotals,
     /// Prompt blocks that it may still report, in millionths.
     allowance: u64,
     allowed_at: Instant,
@@ -69,6 +72,8 @@ impl Peer {
             floor: 0,
             loads: BTreeMap::new(),
             counters: BTreeMap::new(),
+            clock: Clock::default(),
+            usage: UsageTotals::default(),
             allowance: 0,
             allowed_at: Instant::ORIGIN,
             left_out: 0,
@@ -135,6 +140,30 @@ impl Peer {
             }
             stays
         });
+    }
+
+    /// Takes the totals of a message that was not received before.
+    pub(super) fn use_up(
+        &mut self,
+        now: Instant,
+        message: &Message,
+        limits: &PeerLimits,
+        news: &mut UsageNews,
+    ) {
+        if message.clock > 0 {
+            self.clock.observe(now, message.clock);
+            self.usage.prune(self.clock.theirs(now));
+        }
+        for total in &message.usage {
+            match self.usage.merge(total, limits.usage) {
+                // Requests in flight end with their gateway.
+                Some(grown) if total.step_us > 0 || self.is_alive => {
+                    news.push(self.clock.here(grown));
+                }
+                Some(_) => {}
+                None => self.left_out += 1,
+            }
+        }
     }
 
     fn count(&mut self, counter: &Counter, limits: &PeerLimits) {
