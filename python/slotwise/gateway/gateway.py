@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections import Counter
 from types import TracebackType
 from typing import Any, Self
@@ -38,7 +39,9 @@ class Gateway:
         self.ingress: Ingress = Ingress(configuration, allow=self.settings.allow)
         self.peering: Peering | None = peering_of(self.settings)
         """How its pools are shared with other gateways."""
-        self.pools: Pools = Pools(configuration, seed=self.peering.seed if self.peering else 0)
+        # Clients that know the seed could look for prompts whose blocks are taken for another's.
+        seed = self.peering.seed if self.peering else secrets.randbits(63)
+        self.pools: Pools = Pools(configuration, seed=seed)
         if unknown := self.settings.discover.keys() - set(configuration.pools):
             raise ValueError(
                 f"no pool is named {min(unknown)!r}, whose engines are to be discovered: the "

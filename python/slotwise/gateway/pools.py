@@ -15,7 +15,7 @@ __all__ = ["Pool", "Pools"]
 class Pool:
     """A pool that requests may be routed to."""
 
-    def __init__(self, name: str, configuration: Configuration, seed: int = 0) -> None:
+    def __init__(self, name: str, configuration: Configuration, seed: int) -> None:
         self.name: str = name
         config = configuration.pool(name).scheduler
         if not config["seed"]:
@@ -47,7 +47,7 @@ def _check_urls(configuration: Configuration) -> None:
 class Pools:
     """The pools by their names."""
 
-    def __init__(self, configuration: Configuration, *, seed: int = 0) -> None:
+    def __init__(self, configuration: Configuration, *, seed: int) -> None:
         _check_urls(configuration)
         self._configuration = configuration
         self._seed = seed
