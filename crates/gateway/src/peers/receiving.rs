@@ -1,0 +1,218 @@
+//! What messages of peers change, and what their silence does.
+
+use alloc::vec::Vec;
+
+use slotwise::{Instant, PeerLoad};
+
+use super::message::{Kind, Message, Prefix};
+use super::peer::{Change, Peer};
+use super::usage::Former;
+use super::window::Receipt;
+use super::{Applied, News, PeerError, Peers};
+
+impl Peers {
+    /// Applies a message of a peer.
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError`], if it cannot be trusted or read. Nothing of it is applied then.
+    pub fn apply_delta(&mut self, now: Instant, bytes: &[u8]) -> Result<Applied, PeerError> {
+        self.expire(now);
+        let applied = self.apply(now, bytes);
+        match applied {
+            Ok(_) => {
+                self.stats.received += 1;
+                self.stats.received_bytes += bytes.len() as u64;
+            }
+            Err(_) => self.stats.rejected += 1,
+        }
+        applied
+    }
+
+    fn apply(&mut self, now: Instant, bytes: &[u8]) -> Result<Applied, PeerError> {
+        let limit = self.config.limits.message_bytes;
+        if bytes.len() > limit {
+            return Err(PeerError::TooLarge { bytes: bytes.len(), limit });
+        }
+        let message = self.config.key.open(bytes).ok_or(PeerError::Seal)?;
+        let message = Message::decode(message)?;
+        if message.domain != self.domain {
+            return Err(PeerError::Seed);
+        }
+        if message.sender == self.config.name {
+            let own = message.incarnation == self.incarnation;
+            return if own { Ok(Applied::Own) } else { Err(PeerError::NameInUse) };
+        }
+        self.admit(now, &message)?;
+        let Some(peer) = self.peers.get_mut(&message.sender) else { return Ok(Applied::Old) };
+        if message.incarnation < peer.incarnation {
+            return Ok(Applied::Old);
+        }
+        let is_newest = message.number > peer.number;
+        if is_newest {
+            (peer.number, peer.heard) = (message.number, now);
+        }
+        let revived = is_newest && !peer.is_alive;
+        peer.is_alive |= is_newest;
+        if revived {
+            let claims: Vec<_> = peer.loads().collect();
+            for (key, load) in claims {
+                self.replace(Change { key, before: PeerLoad::default(), after: load });
+            }
+            self.count_in_flight(&message.sender, true);
+        }
+        let applied = self.take(now, &message);
+        if is_newest {
+            self.answer(&message);
+        }
+        Ok(applied)
+    }
+
+    /// Makes a place for the sender, if it is new or has started anew.
+    fn admit(&mut self, now: Instant, message: &Message) -> Result<(), PeerError> {
+        match self.peers.get(&message.sender) {
+            Some(known) if known.incarnation >= message.incarnation => return Ok(()),
+            Some(_) => {
+                self.forget(&message.sender.clone());
+                self.outbox.send_whole();
+            }
+            None => {
+                let limit = self.config.limits.peers;
+                if self.peers.len() >= limit {
+                    let silent = self.peers.iter().filter(|(_, peer)| !peer.is_alive);
+                    let longest = silent.min_by_key(|(_, peer)| peer.heard);
+                    let name = longest.map(|(name, _)| name.clone());
+                    let name = name.ok_or(PeerError::TooManyPeers { limit })?;
+                    self.forget(&name);
+                    self.former.retain(|(of, _), _| *of != name);
+                }
+            }
+        }
+        let peer = Peer::new(now, message.incarnation);
+        self.peers.insert(message.sender.clone(), peer);
+        Ok(())
+    }
+
+    fn take(&mut self, now: Instant, message: &Message) -> Applied {
+        let limits = &self.config.limits;
+        let Some(peer) = self.peers.get_mut(&message.sender) else { return Applied::Old };
+        let mut changes = Vec::new();
+        let applied = if message.kind == Kind::Beacon {
+            peer.window.expect(message.sequence);
+            Applied::Beacon
+        } else {
+            match peer.take(now, message, limits, |change| changes.push(change)) {
+                Receipt::New => Applied::New,
+                Receipt::Seen => Applied::Repeated,
+                Receipt::Old => Applied::Old,
+            }
+        };
+        if peer.window.is_complete() {
+            (peer.missing_since, peer.asked) = (None, None);
+        } else if peer.missing_since.is_none() {
+            peer.missing_since = Some(now);
+        }
+        let counts = peer.is_alive;
+        if applied == Applied::New {
+            peer.use_up(now, message, limits, &mut self.usage);
+            self.inherit(now, message);
+            for prefix in &message.prefixes {
+                self.take_prefix(now, &message.sender, prefix);
+            }
+        }
+        if counts {
+            changes.into_iter().for_each(|change| self.replace(change));
+        }
+        applied
+    }
+
+    fn take_prefix(&mut self, now: Instant, sender: &str, prefix: &Prefix) {
+        let limits = &self.config.limits;
+        let begin = prefix.parent.and_then(|parent| self.known.ending_in(parent));
+        self.stats.headless += u64::from(prefix.parent.is_some() && begin.is_none());
+        let whole = prefix.parent.is_none() || begin.is_some();
+        let begin = begin.unwrap_or_default();
+        let length = begin.len() + prefix.blocks.len();
+        let Some(peer) = self.peers.get_mut(sender) else { return };
+        // Known blocks are cheaper than new ones, but not free.
+        let price = prefix.blocks.len() + begin.len() / 16;
+        if !peer.allows(now, price, limits) || length > limits.known_blocks {
+            return;
+        }
+        let blocks = [begin, &prefix.blocks].concat();
+        if whole {
+            let continues = prefix.parent.filter(|_| !prefix.blocks.is_empty());
+            self.known.learn(continues, blocks.clone());
+        }
+        if self.prefixes.len() >= MOST_NEWS {
+            self.prefixes.pop_front();
+            self.stats.left_out += 1;
+        }
+        let Prefix { key, block_tokens, .. } = *prefix;
+        if !blocks.is_empty() {
+            self.prefixes.push_back(News::Prefix { key, block_tokens, blocks });
+        }
+    }
+
+    /// Notes what the sender asks of this gateway.
+    fn answer(&mut self, message: &Message) {
+        for ask in &message.asks {
+            if ask.to == self.config.name && ask.incarnation == self.incarnation {
+                self.outbox.ask(&ask.sequences);
+            }
+        }
+    }
+
+    /// Replaces one peer's part of a sum.
+    fn replace(&mut self, Change { key, before, after }: Change) {
+        let total = self.totals.entry(key).or_default();
+        total.prefilling = total.prefilling - before.prefilling + after.prefilling;
+        total.running = total.running - before.running + after.running;
+        total.booked = total.booked - before.booked + after.booked;
+        total.kv_tokens = total.kv_tokens - before.kv_tokens + after.kv_tokens;
+        if *total == PeerLoad::default() {
+            self.totals.remove(&key);
+        }
+        self.changed.insert(key);
+    }
+
+    /// The claims of peers that have been silent for too long no longer count.
+    pub(super) fn expire(&mut self, now: Instant) {
+        let silence = self.config.silence;
+        let is_silent = |peer: &Peer| peer.is_alive && peer.heard + silence <= now;
+        if !self.peers.values().any(is_silent) {
+            return;
+        }
+        let (mut claims, mut silent) = (Vec::new(), Vec::new());
+        for (name, peer) in self.peers.iter_mut().filter(|(_, peer)| is_silent(peer)) {
+            peer.is_alive = false;
+            claims.extend(peer.loads());
+            silent.push(name.clone());
+        }
+        silent.iter().for_each(|name| self.count_in_flight(name, false));
+        for (key, load) in claims {
+            self.replace(Change { key, before: load, after: PeerLoad::default() });
+        }
+    }
+
+    fn forget(&mut self, name: &str) {
+        if self.peers.get(name).is_some_and(|peer| peer.is_alive) {
+            self.count_in_flight(name, false);
+        }
+        let Some(mut peer) = self.peers.remove(name) else { return };
+        let totals = core::mem::take(&mut peer.usage);
+        if !totals.is_empty() {
+            let former = Former { clock: peer.clock, totals };
+            if self.former.len() >= self.config.limits.peers {
+                self.former.pop_first();
+            }
+            self.former.insert((name.into(), peer.incarnation), former);
+        }
+        for (key, load) in peer.loads().filter(|_| peer.is_alive) {
+            self.replace(Change { key, before: load, after: PeerLoad::default() });
+        }
+    }
+}
+
+/// Prompts of peers that wait to be polled.
+const MOST_NEWS: usize = 4_096;
