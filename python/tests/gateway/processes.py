@@ -16,7 +16,7 @@ from conftest import HANG
 from running import CHAT, run
 
 ENGINE = [sys.executable, "-P", str(Path(__file__).with_name("engine_process.py"))]
-GATEWAY = [sys.executable, "-P", "-m", "slotwise.gateway", "--scrape-every", "0.05"]
+GATEWAY = [sys.executable, "-P", "-m", "slotwise.gateway"]
 ASKED = {
     "model": "demo",
     "messages": [{"role": "user", "content": "one two three four five six seven eight"}],
@@ -65,10 +65,10 @@ def engines(count: int) -> list[Process]:
     return [Process(lambda port: [*ENGINE, port]) for _ in range(count)]
 
 
-def gateway(engines: list[Process], *more: str) -> Process:
+def gateway(engines: list[Process], *more: str, command: list[str] = GATEWAY) -> Process:
     return Process(
         lambda port: [
-            *(*GATEWAY, "--port", port, *more),
+            *(*command, "--scrape-every", "0.05", "--port", port, *more),
             *("--engines", ",".join(engine.url for engine in engines)),
         ]
     )

@@ -17,12 +17,12 @@ from processes import AT_ONCE, Load, Process, engines, gateway, limited, metric,
 from sharing_hosts import Server, server
 
 NODE = Path(__file__).parents[3] / "crates" / "node" / "npm"
-PROXY = NODE / "test" / "support" / "proxy.mjs"
+COMMAND = NODE / "dist" / "gateway" / "command.js"
 REQUESTS = 2_000
 MARKS = [REQUESTS * tenth // 10 for tenth in range(1, 10)]
 
 pytestmark = pytest.mark.skipif(
-    shutil.which("node") is None or not (NODE / "dist" / "peers.js").exists(),
+    shutil.which("node") is None or not COMMAND.exists(),
     reason="the Node package is not built: make test-node",
 )
 
@@ -34,14 +34,15 @@ async def four(peers: str, folder: Path) -> AsyncIterator[tuple[list[Process], l
     key.write_text("a key of sixteen bytes or more")
     pool = engines(3)
     async with running(*pool):
-        urls = ",".join(engine.url for engine in pool)
+
+        def shared(name: str) -> tuple[str, ...]:
+            return ("--peers", peers, "--peers-key-file", str(key), "--gateway-name", name)
 
         def python(name: str) -> Process:
-            shared = ("--peers", peers, "--peers-key-file", str(key), "--gateway-name", name)
-            return gateway(pool, *shared)
+            return gateway(pool, *shared(name))
 
         def node(name: str) -> Process:
-            return Process(lambda port: ["node", str(PROXY), port, urls, peers, str(key), name])
+            return gateway(pool, *shared(name), command=["node", str(COMMAND)])
 
         fronts = [python("python-1"), node("node-1"), python("python-2"), node("node-2")]
         async with running(*fronts):
@@ -103,10 +104,7 @@ def test_nothing_is_lost_that_had_not_begun_and_counts_return_to_zero(
             assert load.counts["whole"] + load.counts["cut"] == REQUESTS, load.counts
             # At most those that streamed from the two gateways that were killed.
             assert load.counts["cut"] <= 2 * AT_ONCE, load.counts
-            for front in fronts:
-                while await metric(client, front.url, "slotwise_in_flight_requests") > 0:
-                    await asyncio.sleep(0.05)
-            await settled(client, [fronts[0], fronts[2]], pool)
+            await settled(client, fronts, pool)
             await agreed(client, fronts, 3)
 
     limited(main)

@@ -130,6 +130,11 @@ const MISTAKES = [
   [[...FREE, '--connector', 'x'], "argument --connector: invalid choice: 'x'"],
   [[...FREE, '--log-level', 'loud'], "invalid choice: 'loud'"],
   [[...FREE, '--engine-key-file', 'missing'], 'missing cannot be read: no such file'],
+  [[...FREE, '--peers', 'nats://a'], '--peers by a server needs --peers-key-file'],
+  [[...FREE, '--peers-key-file', 'missing'], 'missing cannot be read: no such file'],
+  [[...FREE, '--peers-key-file', 'short'], 'short must hold a key of at least 16 bytes'],
+  [[...FREE, '--peers', 'x:a', '--peers-key-file', 'key'], "'x:a' must be redis://HOST:PORT"],
+  [[...FREE, '--peers', 'unix:'], "'unix:' must be redis://HOST:PORT"],
   [[...FREE, '--kv-events', '5557,5558'], 'KV events need zeromq: npm install zeromq'],
   [[...FREE, '--discover', 'b=file:x'], "no pool is named 'b'"],
   [[...FREE, '--discover', 'dns://x'], 'must be dns://HOST:PORT or file:PATH'],
@@ -147,6 +152,8 @@ for (const [options, message] of MISTAKES) {
     writeFileSync(join(cwd, 'wrong.yaml'), 'endpoint: [a]\n');
     writeFileSync(join(cwd, 'wrong.toml'), '[pools]\nname = "x"\n');
     writeFileSync(join(cwd, 'empty.yaml'), '');
+    writeFileSync(join(cwd, 'short'), 'short\n');
+    writeFileSync(join(cwd, 'key'), 'sixteen bytes or more\n');
     const run = spawnSync(process.execPath, [command, ...options], { cwd, encoding: 'utf8' });
     assert.ok(run.status > 0, String(run.status));
     assert.equal(run.stdout, '');

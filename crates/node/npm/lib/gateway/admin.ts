@@ -25,7 +25,7 @@ export function stateOf(gateway: Gateway) {
     stopping: gateway.stopping,
     open_requests: gateway.openRequests,
     reload_error: gateway.reloadError,
-    pools: Array.from(gateway.pools, poolState),
+    pools: Array.from(gateway.pools, (pool) => poolState(gateway, pool)),
     decisions: gateway.history.report(),
   };
 }
@@ -99,10 +99,11 @@ function readAction(body: Uint8Array): { pool: unknown; endpoint: string; action
   }
 }
 
-function poolState({ name, scheduler }: Pool) {
+function poolState({ peering }: Gateway, { name, scheduler }: Pool) {
   const stats = scheduler.stats();
   return {
     name,
+    peers: peering === null ? null : peering.state(name),
     queued: stats.queued,
     in_flight: stats.inFlight,
     completed: stats.completed,

@@ -8,6 +8,7 @@ import type { Connector } from '../forward.js';
 import type { AllowName } from '../request.js';
 import { described, LEVELS, stderrLog, type Level } from './log.js';
 import { reasonOf } from './listener.js';
+import { UNIX } from './peering.js';
 import { readConfiguration } from './reloading.js';
 import type { SafetyFunction } from './safety.js';
 import type { Address, GatewaySettings } from './settings.js';
@@ -51,6 +52,9 @@ export const OPTIONS = {
   '--safety': { value: 'MODULE:FUNCTION', help: 'judges prompts and answers' },
   '--engine-key-file': { value: 'FILE', help: 'the key that engines require' },
   '--max-body': { value: 'BYTES', help: 'the largest body; default: 64 MiB' },
+  '--peers': { value: 'URL', help: 'shares loads: redis://HOST:PORT, nats://HOST:PORT, unix:DIRECTORY' },
+  '--peers-key-file': { value: 'FILE', help: 'the key that gateways share' },
+  '--gateway-name': { value: 'NAME', help: 'default: host, process, random' },
   '--kv-events': { value: 'PORT,PORT', help: "ports of the engines' KV events and of their replays" },
   '--scrape-every': { value: 'SECONDS', help: 'time between two metrics pages; default: 1' },
   '--grace': { value: 'SECONDS', help: 'time between SIGTERM and the last new connection' },
@@ -90,6 +94,9 @@ export async function parse(words: readonly string[]): Promise<Options> {
   if (has('--reload') && !has('--config')) {
     throw new UsageError('--reload needs --config');
   }
+  if (text('--peers')?.startsWith(UNIX) === false && !has('--peers-key-file')) {
+    throw new UsageError('--peers by a server needs --peers-key-file');
+  }
   const safety = text('--safety');
   const settings: GatewaySettings = {
     address: { host: text('--host') ?? '127.0.0.1', port: value('--port', port) ?? 8_080 },
@@ -100,6 +107,9 @@ export async function parse(words: readonly string[]): Promise<Options> {
     safety: safety === undefined ? undefined : await imported(safety),
     engineKey: value('--engine-key-file', secret),
     maxBody: value('--max-body', count),
+    peers: text('--peers'),
+    peersKey: value('--peers-key-file', peersKey),
+    name: text('--gateway-name'),
     kvEvents: value('--kv-events', ports),
     discover: Object.fromEntries((given.get('--discover') ?? []).map((one) => named('--discover', () => source(one)))),
     discoverEveryMs: value('--discover-every', aboveZero),
@@ -259,6 +269,22 @@ function secret(path: string): string {
     throw new Error(`${path} must hold one line of ASCII text: the key`);
   }
   return text;
+}
+
+/** The key of gateways: all bytes of a file, without whitespace at both ends. */
+function peersKey(path: string): Uint8Array {
+  let text: string;
+  try {
+    text = readFileSync(path, 'latin1');
+  } catch (error) {
+    throw new Error(`${path} cannot be read: ${reasonOf(error)}`);
+  }
+  // `trim` would take bytes of a binary key that Python keeps.
+  const key = Buffer.from(text.replace(/^[\t-\r ]+|[\t-\r ]+$/g, ''), 'latin1');
+  if (key.length < 16) {
+    throw new Error(`${path} must hold a key of at least 16 bytes`);
+  }
+  return key;
 }
 
 /** The function of a module: a file, or a package, and the name of its export. */

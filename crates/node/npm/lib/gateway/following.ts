@@ -1,7 +1,7 @@
 /**
  * Follows the engines of all pools by `slotwise/engines`: metrics pages, the health checks that a
- * pool configures, KV events if the settings have their ports, and the sources that list a pool's
- * engines.
+ * pool configures, KV events if the settings have their ports, the sources that list a pool's
+ * engines, and messages to other gateways.
  */
 import * as engines from '../engines/index.js';
 import type { Gateway } from './gateway.js';
@@ -11,14 +11,19 @@ import type { Pool } from './pools.js';
 /** Milliseconds between two looks for pools and endpoints that have left. */
 const TIDY_EVERY = 1_000;
 
-type Start = () => engines.Background | Promise<engines.Background>;
+/** Work that goes on until it is closed. */
+interface Follower {
+  close(): Promise<void>;
+}
+
+type Start = () => Follower | Promise<Follower>;
 
 /** Work for one pool, which runs or starts. */
 interface Work {
   readonly pool: Pool;
   /** Differs from that of work with other settings. */
   readonly name: string;
-  readonly started: Promise<engines.Background | undefined>;
+  readonly started: Promise<Follower | undefined>;
 }
 
 /** The work beside the requests, for each pool and kind of work. */
@@ -81,7 +86,7 @@ export class Following {
     await Promise.all(works.map(end));
   }
 
-  async #start(pool: Pool, name: string, start: Start): Promise<engines.Background | undefined> {
+  async #start(pool: Pool, name: string, start: Start): Promise<Follower | undefined> {
     try {
       return await start();
     } catch (error) {
@@ -104,7 +109,7 @@ export class Following {
 
   /** What starts the work for a pool, by its name. */
   #worksOf(pool: Pool): Map<string, Start> {
-    const { settings, get } = this.#gateway;
+    const { settings, get, peering } = this.#gateway;
     const { scheduler, healthCheck } = pool;
     const log: engines.Log = {
       info: (message) => settings.log('info', message),
@@ -126,6 +131,9 @@ export class Following {
     if (source !== undefined) {
       const options = { intervalMs: settings.discoverEveryMs, log };
       works.set('discovery', () => engines.discover(scheduler, source, options));
+    }
+    if (peering !== null) {
+      works.set('peers', () => peering.share(pool));
     }
     return works;
   }

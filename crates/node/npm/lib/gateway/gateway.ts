@@ -12,6 +12,7 @@ import { Listener, type Handler } from './listener.js';
 import { described } from './log.js';
 import { Mirrors } from './mirrors.js';
 import { answerTo } from './pages.js';
+import { peeringOf, type Peering } from './peering.js';
 import { Pools, type Pool } from './pools.js';
 import { settingsOf, type Address, type GatewaySettings, type Settings } from './settings.js';
 import { Upstream } from './upstream.js';
@@ -27,6 +28,8 @@ export class Gateway {
   readonly settings: Settings;
   /** @internal */
   readonly ingress: Ingress;
+  /** @internal How its pools are shared with other gateways. */
+  readonly peering: Peering | null;
   /** @internal */
   readonly pools: Pools;
   /** @internal */
@@ -61,7 +64,8 @@ export class Gateway {
   constructor(configuration: Configuration, settings: GatewaySettings = {}) {
     this.settings = settingsOf(settings);
     this.ingress = new Ingress(configuration, { allow: this.settings.allow });
-    this.pools = new Pools(configuration);
+    this.peering = peeringOf(this.settings);
+    this.pools = new Pools(configuration, this.peering?.seed);
     const unknown = Object.keys(this.settings.discover).find((pool) => !configuration.pools.includes(pool));
     if (unknown !== undefined) {
       throw new TypeError(

@@ -21,7 +21,8 @@
  * | `upstream` | HTTP to engines |
  * | `mirrors` | copies of requests for other pools |
  * | `pools` | one scheduler for each pool of the configuration |
- * | `following` | metrics pages, health checks, KV events and lists of engines |
+ * | `following` | metrics pages, health checks, KV events, lists of engines, other gateways |
+ * | `peering` | what pools share with other gateways |
  * | `reloading` | another configuration while requests are in flight |
  * | `history`, `admin` | the last decisions, and the page that shows them |
  *

@@ -1,5 +1,6 @@
 /** The metrics page: the metrics of every pool under its name, and those of the gateway. */
 import { METRICS_CONTENT_TYPE } from '../wire.js';
+import { METRICS, type Peering } from './peering.js';
 import type { Pool } from './pools.js';
 
 /** The type of the page. */
@@ -10,9 +11,12 @@ export function render(
   pools: Iterable<Pool>,
   statuses: ReadonlyMap<number, number>,
   openRequests: number,
+  peering: Peering | null,
 ): string {
   const families = new Map<string, string[]>();
+  const names = new Set<string>();
   for (const pool of pools) {
+    names.add(pool.name);
     add(families, pool.scheduler.metricsText(), escaped(pool.name));
   }
   const counts = [...statuses].sort(([one], [other]) => one - other);
@@ -24,9 +28,23 @@ export function render(
     '# TYPE slotwise_gateway_open_requests gauge',
     '# HELP slotwise_gateway_open_requests Requests to APIs whose answer has not ended.',
     `slotwise_gateway_open_requests ${openRequests}`,
+    ...(peering === null ? [] : ofPeers(peering, names)),
     '# EOF',
   ];
   return `${lines.join('\n')}\n`;
+}
+
+/** What is known of the other gateways, by pool. */
+function ofPeers(peering: Peering, pools: Iterable<string>): string[] {
+  const shared = [...pools].flatMap((pool) => {
+    const counts = peering.counts(pool);
+    return counts === null ? [] : [{ label: escaped(pool), counts }];
+  });
+  return METRICS.flatMap(([name, kind, value]) => [
+    `# TYPE ${name} ${kind}`,
+    ...shared.map(({ label, counts }) =>
+      `${name}${kind === 'counter' ? '_total' : ''}{pool="${label}"} ${value(counts)}`),
+  ]);
 }
 
 /** Adds the samples of a pool to their families. Descriptions are added once. */

@@ -70,13 +70,17 @@ async function page(gateway: Gateway, incoming: Incoming): Promise<Answer> {
 }
 
 /** The page of metrics. */
-async function metrics({ pools, statuses, openRequests }: Gateway): Promise<Answer> {
-  return text(200, render(pools, statuses, openRequests), { 'content-type': CONTENT_TYPE });
+async function metrics({ pools, statuses, openRequests, peering }: Gateway): Promise<Answer> {
+  return text(200, render(pools, statuses, openRequests, peering), { 'content-type': CONTENT_TYPE });
 }
 
 /** The process serves requests: a failed check restarts it. */
-async function health(): Promise<Answer> {
-  return json(200, { status: 'ok' });
+async function health({ peering, pools }: Gateway): Promise<Answer> {
+  if (peering === null) {
+    return json(200, { status: 'ok' });
+  }
+  const peers = Object.fromEntries(Array.from(pools, ({ name }) => [name, peering.alive(name).length]));
+  return json(200, { status: 'ok', peers });
 }
 
 /** The gateway should get requests: a failed check takes it out of a load balancer. */

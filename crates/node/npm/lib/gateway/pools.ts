@@ -14,9 +14,11 @@ export class Pool {
   /** How its endpoints are probed; null probes none. */
   healthCheck: { readonly [name: string]: Data } | null;
 
-  constructor(name: string, configuration: Configuration) {
+  constructor(name: string, configuration: Configuration, seed: number | undefined) {
     this.name = name;
-    this.scheduler = new Scheduler(configuration.scheduler(name));
+    const config = configuration.scheduler(name);
+    // The next configuration without a seed keeps this one.
+    this.scheduler = new Scheduler(config.seed || seed === undefined ? config : { ...config, seed });
     this.scheduler.apply(configuration, name);
     this.healthCheck = configuration.pool(name)?.healthCheck ?? null;
   }
@@ -37,12 +39,15 @@ export class Pools {
   #configuration: Configuration;
   readonly #pools = new Map<string, Pool>();
   #leaving: Pool[] = [];
+  readonly #seed: number | undefined;
 
-  constructor(configuration: Configuration) {
+  /** The seed is that of pools whose configuration has none. */
+  constructor(configuration: Configuration, seed?: number) {
     checkUrls(configuration);
     this.#configuration = configuration;
+    this.#seed = seed;
     for (const name of configuration.pools) {
-      this.#pools.set(name, new Pool(name, configuration));
+      this.#pools.set(name, new Pool(name, configuration, seed));
     }
   }
 
@@ -80,7 +85,7 @@ export class Pools {
     checkUrls(configuration);
     const added = configuration.pools
       .filter((name) => !this.#pools.has(name))
-      .map((name) => new Pool(name, configuration));
+      .map((name) => new Pool(name, configuration, this.#seed));
     const kept = configuration.pools.flatMap((name) => this.#pools.get(name) ?? []);
     const changed: Pool[] = [];
     try {

@@ -35,6 +35,12 @@ export interface GatewaySettings {
   readonly mirrorLimit?: number | undefined;
   /** How long to wait for a connection to an engine. Default: 5,000. */
   readonly connectTimeoutMs?: number | undefined;
+  /** Where messages between gateways go: see `connect` of `slotwise/peers`. Default: nowhere. */
+  readonly peers?: string | null | undefined;
+  /** The key of the gateways. Sockets of one host have one of their own if there is none. */
+  readonly peersKey?: Uint8Array | string | undefined;
+  /** The name of this gateway among its peers. Default: made of host, process and a random part. */
+  readonly name?: string | undefined;
   /** The ports on which engines publish KV events, and replay them. Default: subscribes to none. */
   readonly kvEvents?: readonly [events: number, replays: number] | undefined;
   /** Where the engines of a pool are listed, by the pool's name, besides its endpoints. */
@@ -68,6 +74,9 @@ export function settingsOf(given: GatewaySettings) {
     expectedOutput: given.expectedOutput ?? 256,
     mirrorLimit: given.mirrorLimit ?? 0.8,
     connectTimeoutMs: given.connectTimeoutMs ?? 5_000,
+    peers: given.peers ?? null,
+    peersKey: given.peersKey,
+    name: given.name,
     kvEvents: given.kvEvents,
     discover: given.discover ?? {},
     discoverEveryMs: given.discoverEveryMs ?? 5_000,
