@@ -19,8 +19,6 @@ class Peering:
     """How the pools of a gateway are shared: one channel for each pool, with its name."""
 
     def __init__(self, url: str, key: bytes, name: str | None) -> None:
-        # A URL that cannot be used is reported before the gateway listens.
-        peers.connect(url)
         self._url = url
         self._key = key
         self._name = name
@@ -75,6 +73,8 @@ def peering_of(settings: Settings) -> Peering | None:
     """What the settings ask for. Raises ``ValueError`` if they are incomplete."""
     if settings.peers is None:
         return None
+    # A URL that cannot be used is reported before its directory gets a key.
+    peers.connect(settings.peers)
     key = settings.peers_key
     if key is None and settings.peers.startswith("unix:"):
         from ..peers.unix import key_of

@@ -91,7 +91,18 @@ def test_the_seed_of_the_configuration_is_kept(tmp_path: Path) -> None:
     assert given.pools["default"].scheduler.config.seed == 4
     derived = Gateway(read({"endpoints": []}), shared(tmp_path))
     assert derived.pools["default"].scheduler.config.seed == seed_of(key_of(tmp_path))
-    assert Gateway(read({"endpoints": []})).peering is None
+    alone = [Gateway(read({"endpoints": []})) for _ in range(2)]
+    assert all(one.peering is None for one in alone)
+    assert len({one.pools["default"].scheduler.config.seed for one in alone}) == 2
+
+
+def test_a_url_without_a_directory_makes_no_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError):
+        Gateway(read({"endpoints": []}), Settings(peers="unix:"))
+    assert not list(tmp_path.iterdir())
 
 
 def shared(folder: Path) -> Settings:

@@ -102,6 +102,7 @@ test('the seed of the configuration is kept', (t) => {
   assert.equal(seed(made({ scheduler: { seed: 4 } }, settings)), 4);
   assert.equal(seed(made({}, settings)), seedOf(keyOf(directory)));
   assert.equal(seed(made({}, { ...settings, peersKey: KEY })), seedOf(KEY));
+  assert.notEqual(seed(made({}, {})), seed(made({}, {})), 'drawn');
   assert.equal(made({}, {}).gateway.peering, null);
 });
 

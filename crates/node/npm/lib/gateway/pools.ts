@@ -17,8 +17,8 @@ export class Pool {
   constructor(name: string, configuration: Configuration, seed: number | undefined) {
     this.name = name;
     const config = configuration.scheduler(name);
-    // The next configuration without a seed keeps this one.
-    this.scheduler = new Scheduler(config.seed || seed === undefined ? config : { ...config, seed });
+    // Without any seed, the scheduler draws one. The next configuration without a seed keeps it.
+    this.scheduler = new Scheduler(config.seed ? config : { ...config, seed });
     this.scheduler.apply(configuration, name);
     this.healthCheck = configuration.pool(name)?.healthCheck ?? null;
   }
@@ -41,7 +41,7 @@ export class Pools {
   #leaving: Pool[] = [];
   readonly #seed: number | undefined;
 
-  /** The seed is that of pools whose configuration has none. */
+  /** The seed is that of pools whose configuration has none; without it, each draws one. */
   constructor(configuration: Configuration, seed?: number) {
     checkUrls(configuration);
     this.#configuration = configuration;
