@@ -1397,6 +1397,7 @@ class PeerLink:
         Raises :class:`slotwise.PeerError` if it cannot be trusted or read.
         """
 
+    def _exchange_usage(self, gates: Ingress | Machine, *, now: float | None = None) -> None: ...
     def next_timeout(self, *, now: float | None = None) -> float | None:
         """When to call :meth:`export_delta` again, unless something happens before."""
 

@@ -192,6 +192,7 @@ class Gates:
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self._machine = Machine("gates", config=config)
+        self._native = self._machine._native
 
     def set_config(self, config: Mapping[str, Any]) -> None:
         """Replaces the configuration. Usage and requests in flight stay counted."""

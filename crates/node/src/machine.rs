@@ -8,7 +8,7 @@ use crate::error::{Result, wrong_argument};
 /// A machine that is created by its kind, and called by name.
 #[napi]
 #[derive(Debug)]
-pub struct NativeMachine(machines::Machine);
+pub struct NativeMachine(pub(crate) machines::Machine);
 
 #[napi]
 impl NativeMachine {

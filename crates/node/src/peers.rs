@@ -8,6 +8,7 @@ use slotwise_gateway::json::read_peers_config;
 use slotwise_gateway::peers;
 
 use crate::error::{Result, closed, invalid_field, thrown, wrong_argument};
+use crate::machine::NativeMachine;
 use crate::number::{exact, instant, millis, time, to_endpoint_id};
 use crate::request::Bytes;
 use crate::scheduler::NativeScheduler;
@@ -104,6 +105,16 @@ impl NativePeerLink {
         let applied =
             scheduler.gateway(|gateway| link.apply_delta(now, gateway.scheduler_mut(), message));
         applied.ok_or_else(closed)?.map(peers::Applied::as_str).map_err(thrown)
+    }
+
+    /// Counts in the gates of a machine what peers have used, and the reverse.
+    #[napi]
+    pub fn exchange_usage(&self, gates: &mut NativeMachine, now: f64) -> Result<()> {
+        let now = instant("now", now)?;
+        let gates =
+            gates.0.gates_mut().ok_or_else(|| wrong_argument(&"the machine has no gates"))?;
+        self.link.borrow_mut().exchange_usage(now, gates);
+        Ok(())
     }
 
     /// When to export again, unless something happens before.

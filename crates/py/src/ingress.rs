@@ -21,7 +21,7 @@ use crate::shared::lock;
 
 /// Who may send a request, what may pass, and which pool serves it.
 #[pyclass(frozen, module = "slotwise._core")]
-pub(crate) struct Ingress(Mutex<IngressMachine>);
+pub(crate) struct Ingress(pub(crate) Mutex<IngressMachine>);
 
 #[pymethods]
 impl Ingress {

@@ -9,7 +9,7 @@ use slotwise_gateway::machines;
 
 /// A machine that is created by its kind, and called by name.
 #[pyclass(frozen, module = "slotwise._core")]
-pub(crate) struct Machine(Mutex<machines::Machine>);
+pub(crate) struct Machine(pub(crate) Mutex<machines::Machine>);
 
 #[pymethods]
 impl Machine {

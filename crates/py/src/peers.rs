@@ -1,8 +1,9 @@
 //! Messages between the gateways of a pool: a link behind a lock, with its scheduler.
 //!
-//! The lock of a link is taken before that of its scheduler. Neither is held while Python runs.
+//! The lock of a link is taken before that of its scheduler, and before that of gates. None is held
+//! while Python runs.
 
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -13,18 +14,26 @@ use slotwise_gateway::peers;
 
 use crate::error::raise;
 use crate::ids::EndpointArg;
-use crate::machine::raised;
+use crate::ingress::Ingress;
+use crate::machine::{Machine, raised};
 use crate::prompt::bytes;
 use crate::request::seconds;
 use crate::scheduler::Scheduler;
 use crate::serde_bridge::to_json;
-use crate::shared::{Forked, Shared};
+use crate::shared::{Forked, Shared, lock};
 
 /// A scheduler's messages to and from the other gateways of its pool.
 #[pyclass(frozen, subclass, weakref, module = "slotwise.peers")]
 pub(crate) struct PeerLink {
     link: Shared<peers::PeerLink>,
     scheduler: Py<Scheduler>,
+}
+
+/// What has gates: an ingress, or a machine of kind `gates`.
+#[derive(FromPyObject)]
+enum WithGates<'py> {
+    Ingress(Bound<'py, Ingress>),
+    Machine(Bound<'py, Machine>),
 }
 
 impl PeerLink {
@@ -99,6 +108,30 @@ impl PeerLink {
         })?;
         self.scheduler.get().wake(py)?;
         applied.map(peers::Applied::as_str).map_err(raise)
+    }
+
+    #[pyo3(signature = (gates, *, now = None))]
+    fn _exchange_usage(
+        &self,
+        py: Python<'_>,
+        gates: WithGates<'_>,
+        now: Option<f64>,
+    ) -> PyResult<()> {
+        let now = self.now(py, now)?;
+        let mut link = self.link.lock(py)?;
+        match gates {
+            WithGates::Ingress(ingress) => {
+                link.exchange_usage(now, lock(&ingress.get().0, py).gates_mut());
+            }
+            WithGates::Machine(machine) => {
+                let mut machine = lock(&machine.get().0, py);
+                let gates = machine.gates_mut();
+                let gates =
+                    gates.ok_or_else(|| PyTypeError::new_err("the machine has no gates"))?;
+                link.exchange_usage(now, gates);
+            }
+        }
+        Ok(())
     }
 
     #[pyo3(signature = (*, now = None))]

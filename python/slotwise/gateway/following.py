@@ -26,8 +26,10 @@ _log = logging.getLogger("slotwise.gateway")
 Follower: TypeAlias = AbstractAsyncContextManager[object]
 """Work that goes on while it is entered."""
 
-Work: TypeAlias = tuple[Pool, str]
-"""Work for one pool. Its name differs from that of work with other settings."""
+Work: TypeAlias = tuple[Pool | None, str]
+"""Work for one pool, or for all. Its name differs from that of work with other settings."""
+
+USAGE: Work = (None, "usage of limits")
 
 TIDY_EVERY = 1.0
 """Seconds between two looks for pools and endpoints that have left."""
@@ -46,11 +48,13 @@ class Following:
 
         Work that stays goes on: a pool whose health check changes loses no KV event.
         """
-        wanted = {
+        wanted: dict[Work, Callable[[], Follower]] = {
             (pool, name): start
             for pool in self._gateway.pools
             for name, start in self._works(pool).items()
         }
+        if (peering := self._gateway.peering) is not None and self._shares_usage():
+            wanted[USAGE] = lambda: peering.share_usage(self._gateway.ingress)
         for work in self._tasks.keys() - wanted.keys():
             self._tasks.pop(work).cancel()
         for work in wanted.keys() - self._tasks.keys():
@@ -60,7 +64,7 @@ class Following:
 
     def works(self) -> list[str]:
         """What runs now, by pool."""
-        return sorted(f"{pool.name}: {name}" for pool, name in self._tasks)
+        return sorted(f"{_name(pool)}: {name}" for pool, name in self._tasks)
 
     async def close(self) -> None:
         """Follows no engine any more."""
@@ -78,7 +82,12 @@ class Following:
             async with follower:
                 await asyncio.Event().wait()
         except Exception:
-            _log.exception("the pool %s has no %s", pool.name, name)
+            _log.exception("%s has no %s", _name(pool), name)
+
+    def _shares_usage(self) -> bool:
+        # Once begun, it goes on: a new link would get the gateway's own usage from its peers.
+        gates = self._gateway.configuration.gates or {}
+        return bool(gates.get("shared")) or USAGE in self._tasks
 
     async def _tidy(self) -> None:
         while True:
@@ -107,3 +116,7 @@ class Following:
         if (peering := self._gateway.peering) is not None:
             works["peers"] = lambda: peering.share(pool)
         return works
+
+
+def _name(pool: Pool | None) -> str:
+    return "the gateway" if pool is None else pool.name

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from .. import peers
+from .. import Scheduler, peers
+from ..ingress import Ingress
 from .pools import Pool
 
 if TYPE_CHECKING:
@@ -35,6 +36,15 @@ class Peering:
         sharing = peers.share(pool.scheduler, transport, key=self._key, name=self._name)
         self._shared[pool.name] = sharing
         return sharing
+
+    def share_usage(self, ingress: Ingress) -> peers.Sharing:
+        """Shares what clients use of their limits. Enter the result.
+
+        The channel is no pool's: pools come and go, and usage must not be lost with them.
+        """
+        transport = peers.connect(self._url, channel=USAGE_CHANNEL)
+        scheduler = Scheduler({"seed": self.seed})
+        return peers.share(scheduler, transport, key=self._key, name=self._name, gates=ingress)
 
     def alive(self, pool: str) -> list[str]:
         """The names of the other gateways of a pool."""
@@ -84,6 +94,9 @@ def peering_of(settings: Settings) -> Peering | None:
         raise ValueError("gateways that share a server need a key: --peers-key-file FILE")
     return Peering(settings.peers, key, settings.name)
 
+
+USAGE_CHANNEL = "/usage"
+"""No pool has this name in a cluster."""
 
 METRICS = [
     ("slotwise_gateway_peers_alive", "alive", "gauge"),

@@ -27,6 +27,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
 from .. import _core
+from ..gates import Gates
+from ..ingress import Ingress
 from ..machine import dumps
 
 __all__ = ["PeerLimits", "PeerLink", "PeerLoad", "PeersStats", "seed_of"]
@@ -54,12 +56,14 @@ class PeerLimits:
     """The longest backoff that is taken over from a peer, in seconds."""
     blocks_per_second: int = 65_536
     """Prompt blocks of one peer in a second, on average over eight seconds."""
-    sent_blocks_per_second: int = 4_096
+    sent_blocks_per_second: int = 5_120
     """Prompt blocks that are sent in a second, likewise. A block takes 8 bytes."""
     known_blocks: int = 2**20
     """Prompts that are remembered, so that only their new blocks are sent; in blocks."""
     counters: int = 4_096
     """Counters of one peer that are remembered."""
+    usage: int = 16_384
+    """Limits of API keys, in their steps, whose use is sent, and remembered of one peer."""
     repair_bytes: int = 2**18
     """Sent bytes that are kept for peers that have lost a message."""
 
@@ -144,6 +148,32 @@ class PeerLink(_core.PeerLink):
         if incarnation is None:
             incarnation = time.time_ns() // 1_000
         return super().__new__(cls, scheduler, dumps(config), _bytes(key), incarnation)
+
+    def exchange_usage(self, gates: Ingress | Gates, *, now: float | None = None) -> None:
+        """Counts in the gates what peers have used of their limits, and the reverse.
+
+        Call it before :meth:`export_delta` and after :meth:`apply_delta`. It has an effect if the
+        configuration of the gates has ``shared: true``. Of several links, one exchanges the usage
+        of a gateway's gates. All times are those of one clock.
+
+        >>> import slotwise
+        >>> from slotwise.gates import Gates, RefusedError
+        >>> access = {"limits": {"requests_per_minute": 1}}
+        >>> def gateway(name):
+        ...     link = PeerLink(slotwise.Scheduler({"seed": 7}), name=name, key=bytes(16))
+        ...     return link, Gates({"anonymous": access, "shared": True})
+        >>> (sender, here), (receiver, there) = gateway("a"), gateway("b")
+        >>> _ = here.admit({}, model="llama", prompt_tokens=10, output_tokens=10)
+        >>> sender.exchange_usage(here)
+        >>> receiver.apply_delta(sender.export_delta())
+        'new'
+        >>> receiver.exchange_usage(there)
+        >>> there.admit({}, model="llama", prompt_tokens=10, output_tokens=10)
+        Traceback (most recent call last):
+            ...
+        slotwise.gates.RefusedError: ...
+        """
+        self._exchange_usage(gates._native, now=now)
 
     def load(self, endpoint_id: int, *, now: float | None = None) -> PeerLoad:
         """What all living peers have in flight on an endpoint.

@@ -13,6 +13,8 @@ from typing import Any, Self
 
 from .. import _core
 from ..errors import PeerError
+from ..gates import Gates
+from ..ingress import Ingress
 from .link import PeerLimits, PeerLink, PeersStats
 from .transport import Transport, log
 
@@ -28,13 +30,15 @@ def share(
     *,
     key: bytes | str,
     name: str | None = None,
+    gates: Ingress | Gates | None = None,
     limits: PeerLimits | Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Sharing:
     """Shares what a scheduler has in flight with the other gateways of its pool.
 
     Use it as a context manager, on the event loop that serves requests. ``name`` is by default made
-    of the host's name, the process and a random part. The other keywords are those of
+    of the host's name, the process and a random part. Usage of limits is exchanged with
+    ``gates``: give them to one of several sharings. The other keywords are those of
     :class:`PeerLink`.
     """
     if name is None:
@@ -43,7 +47,7 @@ def share(
     if limits.message_bytes > transport.max_message:
         limits = replace(limits, message_bytes=transport.max_message)
     link = PeerLink(scheduler, name=name, key=key, limits=limits, **options)
-    return Sharing(scheduler, link, transport, name)
+    return Sharing(scheduler, link, transport, name, gates)
 
 
 class Sharing:
@@ -53,7 +57,12 @@ class Sharing:
     """
 
     def __init__(
-        self, scheduler: _core.Scheduler, link: PeerLink, transport: Transport, name: str
+        self,
+        scheduler: _core.Scheduler,
+        link: PeerLink,
+        transport: Transport,
+        name: str,
+        gates: Ingress | Gates | None = None,
     ) -> None:
         self.scheduler: _core.Scheduler = scheduler
         self.link: PeerLink = link
@@ -62,6 +71,7 @@ class Sharing:
         """This gateway's name among its peers."""
         self.rejections: dict[str, int] = {}
         """Rejected messages by the code of their :class:`slotwise.PeerError`."""
+        self._gates = gates
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -94,6 +104,7 @@ class Sharing:
 
     def _send(self) -> None:
         try:
+            self._exchange_usage()
             while (message := self.link.export_delta()) is not None:
                 self.transport.broadcast(message)
         except Exception:
@@ -102,6 +113,7 @@ class Sharing:
     def _receive(self, message: bytes) -> None:
         try:
             self.link.apply_delta(message)
+            self._exchange_usage()
         except PeerError as error:
             count = self.rejections.get(error.code, 0)
             self.rejections[error.code] = count + 1
@@ -109,3 +121,7 @@ class Sharing:
                 log.warning("%s rejects a message of a peer: %s", self.name, error)
         except Exception:
             log.exception("%s cannot apply a message", self.name)
+
+    def _exchange_usage(self) -> None:
+        if self._gates is not None:
+            self.link.exchange_usage(self._gates)

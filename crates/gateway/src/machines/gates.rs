@@ -110,6 +110,10 @@ impl Calls for GatesMachine {
             "cancel",
         ]
     }
+
+    fn gates_mut(&mut self) -> Option<&mut Gates> {
+        Some(&mut self.gates)
+    }
 }
 
 impl GatesMachine {

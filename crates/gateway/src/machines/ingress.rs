@@ -14,7 +14,7 @@ use super::Calls;
 use super::gates::{End, Sender, of_caller, of_refusal};
 use super::in_flight::InFlight;
 use super::routing::of_target;
-use crate::gates::Caller;
+use crate::gates::{Caller, Gates};
 use crate::ingress::{Admitted, Ingress, IngressConfig, Refused, Target, Tokens};
 use crate::json::{ArgumentError, parse, read};
 use crate::routing::Inquiry;
@@ -177,6 +177,11 @@ impl IngressMachine {
         caller.map_or_else(Vec::new, |caller| self.ingress.models(caller))
     }
 
+    /// [`Ingress::gates_mut`].
+    pub const fn gates_mut(&mut self) -> &mut Gates {
+        self.ingress.gates_mut()
+    }
+
     /// A refusal as hosts and clients get it: a JSON object, as in the machine's answers.
     pub fn refusal_to_json(refused: &Refused) -> String {
         of_refused(refused).to_string()
@@ -205,6 +210,10 @@ impl Calls for IngressMachine {
 
     fn names(&self) -> &'static [&'static str] {
         &["set_config", "identify", "admit", "settle", "cancel", "models"]
+    }
+
+    fn gates_mut(&mut self) -> Option<&mut Gates> {
+        Some(self.gates_mut())
     }
 }
 

@@ -37,6 +37,7 @@ use serde_json::{Value, json};
 
 pub use ingress::IngressMachine;
 
+use crate::gates::Gates;
 use crate::json::{ArgumentError, parse};
 use crate::names::UnknownName;
 use crate::tree::Node;
@@ -67,6 +68,11 @@ trait Calls: Send + Sync {
 
     /// The names of all calls.
     fn names(&self) -> &'static [&'static str];
+
+    /// The gates, if the machine has any.
+    fn gates_mut(&mut self) -> Option<&mut Gates> {
+        None
+    }
 }
 
 /// The answer about a request that is refused.
@@ -120,6 +126,12 @@ impl Machine {
         };
         let result = self.calls.call(name, &parse(arguments)?).ok_or_else(unknown)?;
         result.map(|value| value.to_string())
+    }
+
+    /// The gates of a machine of kind `gates` or `ingress`, to [exchange
+    /// usage](crate::peers::PeerLink::exchange_usage) with peers.
+    pub fn gates_mut(&mut self) -> Option<&mut Gates> {
+        self.calls.gates_mut()
     }
 }
 

@@ -130,21 +130,22 @@ export class Grant {
 
 /** Who may send a request, and how much. */
 export class Gates {
-  readonly #machine: Machine;
+  /** @internal */
+  readonly machine: Machine;
 
   /** `config` has keys, tenants and anonymous access; an invalid field is a `TypeError`. */
   constructor(config: GatesConfig) {
-    this.#machine = new Machine('gates', { config });
+    this.machine = new Machine('gates', { config });
   }
 
   /** Replaces the configuration. Usage and requests in flight stay counted. */
   setConfig(config: GatesConfig): void {
-    this.#machine.call('set_config', { config });
+    this.machine.call('set_config', { config });
   }
 
   /** The client behind a request. Throws a `RefusedError` if its key is unknown. */
   identify(headers: HeaderSource, { client }: Sender = {}): Caller {
-    return checked(this.#machine.call<Answer<Caller>>('identify', { headers: keyPairs(headers), client }));
+    return checked(this.machine.call<Answer<Caller>>('identify', { headers: keyPairs(headers), client }));
   }
 
   /**
@@ -153,13 +154,13 @@ export class Gates {
    */
   admit(headers: HeaderSource, demand: Demand, { client, now }: Sender = {}): Grant {
     const values = { headers: keyPairs(headers), client, at_us: micros(now), ...demand };
-    return new Grant(this.#machine, checked(this.#machine.call<Answer<Admitted>>('admit', values)));
+    return new Grant(this.machine, checked(this.machine.call<Answer<Admitted>>('admit', values)));
   }
 
   /** What is left of each limit of the client. */
   standings(headers: HeaderSource, { client, now }: Sender = {}): Standing[] {
     const values = { headers: keyPairs(headers), client, at_us: micros(now) };
-    return checked(this.#machine.call<Answer<RawStanding[]>>('standings', values)).map(standingOf);
+    return checked(this.machine.call<Answer<RawStanding[]>>('standings', values)).map(standingOf);
   }
 }
 

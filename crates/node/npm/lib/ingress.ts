@@ -87,17 +87,18 @@ type RawAdmitted = Omit<Admitted, 'timeoutMs' | 'answersAs'> & {
 
 /** Who may send a request, what may pass, and which pool serves it. */
 export class Ingress {
-  readonly #machine: Machine;
+  /** @internal */
+  readonly machine: Machine;
 
   /** An invalid field of the configuration is a `TypeError` with its path. */
   constructor(configuration: IngressConfig, { seed = 0, allow = [] }: IngressOptions = {}) {
     const { names, sessionHeaders } = readAllow(allow);
-    this.#machine = new Machine('ingress', { config: plain(configuration), seed, allow: names, sessionHeaders });
+    this.machine = new Machine('ingress', { config: plain(configuration), seed, allow: names, sessionHeaders });
   }
 
   /** Replaces the configuration. Requests in flight and the usage of quotas stay counted. */
   setConfig(configuration: IngressConfig): void {
-    this.#machine.call('set_config', { config: plain(configuration) });
+    this.machine.call('set_config', { config: plain(configuration) });
   }
 
   /**
@@ -105,7 +106,7 @@ export class Ingress {
    * unknown, or missing where one is required.
    */
   identify(headers: HeaderSource, { client }: { readonly client?: string | undefined } = {}): Caller {
-    return checked(this.#machine.call<Answer<Caller>>('identify', { headers: pairs(headers), client }));
+    return checked(this.machine.call<Answer<Caller>>('identify', { headers: pairs(headers), client }));
   }
 
   /**
@@ -115,7 +116,7 @@ export class Ingress {
    */
   admit({ headers = [], now, ...arrival }: Arrival): Admitted {
     const values = { ...arrival, headers: pairs(headers), at_us: micros(now) };
-    const answer = checked(this.#machine.call<Answer<RawAdmitted>>('admit', values));
+    const answer = checked(this.machine.call<Answer<RawAdmitted>>('admit', values));
     const { timeout_s: seconds, answers_as: answersAs, ...admitted } = answer;
     return { ...admitted, timeoutMs: seconds === null ? null : seconds * 1_000, answersAs };
   }
@@ -130,17 +131,17 @@ export class Ingress {
     now?: number,
   ): boolean {
     const { promptTokens, completionTokens } = usage;
-    return this.#machine.call('settle', { grant, promptTokens, completionTokens, at_us: micros(now) });
+    return this.machine.call('settle', { grant, promptTokens, completionTokens, at_us: micros(now) });
   }
 
   /** No engine has served the request: it counts as if it had not come. */
   cancel({ grant }: Admitted, now?: number): boolean {
-    return this.#machine.call('cancel', { grant, at_us: micros(now) });
+    return this.machine.call('cancel', { grant, at_us: micros(now) });
   }
 
   /** The models that the caller may request, for `/v1/models`. */
   models({ anonymous, name }: Caller): string[] {
-    return this.#machine.call('models', { key: anonymous ? null : name });
+    return this.machine.call('models', { key: anonymous ? null : name });
   }
 }
 

@@ -13,17 +13,18 @@ export type Data =
 
 /** A machine by its kind, with the arguments of its constructor. */
 export class Machine {
-  readonly #native: NativeMachine;
+  /** @internal */
+  readonly native: NativeMachine;
 
   constructor(kind: string, values: { readonly [name: string]: Data }) {
     const text = stringify(values);
-    this.#native = guarded(() => new NativeMachine(kind, text));
+    this.native = guarded(() => new NativeMachine(kind, text));
   }
 
   /** Calls the machine. Its result has the type that the call documents. */
   call<T>(name: string, values: { readonly [name: string]: Data } = {}): T {
     const text = stringify(values);
-    return JSON.parse(guarded(() => this.#native.call(name, text))) as T;
+    return JSON.parse(guarded(() => this.native.call(name, text))) as T;
   }
 }
 

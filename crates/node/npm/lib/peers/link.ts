@@ -1,7 +1,9 @@
 /** A scheduler's messages to and from the other gateways of its pool, without I/O. */
 import { NativePeerLink, seedOfPeers, type PeerLoad, type PeersStats } from '../../native/index.js';
 import { guarded, typeError } from '../errors.js';
-import { stringify } from '../machine.js';
+import type { Gates } from '../gates.js';
+import type { Ingress } from '../ingress.js';
+import { Machine, stringify } from '../machine.js';
 import { readWire } from '../prompt.js';
 import type { Scheduler } from '../scheduler.js';
 import { checkEndpointId, describe, number, optionalNumber, readObject, string, type SchemaOf } from '../validate.js';
@@ -26,12 +28,14 @@ export interface PeerLimits {
   backoffMs?: number | undefined;
   /** Prompt blocks of one peer in a second, on average over eight seconds. Default: 65,536. */
   blocksPerSecond?: number | undefined;
-  /** Prompt blocks that are sent in a second, likewise; 8 bytes each. Default: 4,096. */
+  /** Prompt blocks that are sent in a second, likewise; 8 bytes each. Default: 5,120. */
   sentBlocksPerSecond?: number | undefined;
   /** Prompts of which only new blocks are sent; in blocks. Default: 2^20. */
   knownBlocks?: number | undefined;
   /** Counters of one peer that are remembered. Default: 4,096. */
   counters?: number | undefined;
+  /** Limits of API keys, in their steps, whose use is sent, or known of a peer. Default: 16,384. */
+  usage?: number | undefined;
   /** Sent bytes that are kept for peers that have lost a message. Default: 256 KiB. */
   repairBytes?: number | undefined;
 }
@@ -103,6 +107,21 @@ export class PeerLink {
     return applied as Applied;
   }
 
+  /**
+   * Counts in the gates what peers have used of their limits, and the reverse. Call it before
+   * `exportDelta` and after `applyDelta`. It has an effect if the configuration of the gates has
+   * `shared: true`. Of several links, one exchanges the usage of a gateway's gates. All times are
+   * those of one clock.
+   */
+  exchangeUsage(gates: Gates | Ingress, now?: number): void {
+    const at = this.#at(now);
+    const machine: Machine | undefined = gates.machine;
+    if (!(machine instanceof Machine)) {
+      throw typeError(`gates must be Gates or an Ingress, got ${describe(gates)}`);
+    }
+    guarded(() => this.#native.exchangeUsage(machine.native, at));
+  }
+
   /** When to call `exportDelta` again, unless something happens before. */
   nextTimeout(now?: number): number | null {
     const at = this.#at(now);
@@ -171,6 +190,7 @@ const LIMITS = {
   sentBlocksPerSecond: 'number',
   knownBlocks: 'number',
   counters: 'number',
+  usage: 'number',
   repairBytes: 'number',
 } satisfies SchemaOf<PeerLimits>;
 

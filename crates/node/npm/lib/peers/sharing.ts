@@ -3,6 +3,8 @@
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { PeerError } from '../errors.js';
+import type { Gates } from '../gates.js';
+import type { Ingress } from '../ingress.js';
 import type { Scheduler } from '../scheduler.js';
 import { warnOnce } from '../warn_once.js';
 import { PeerLink, type PeerLinkOptions, type PeersStats } from './link.js';
@@ -12,6 +14,8 @@ import type { Transport } from './transport.js';
 export interface ShareOptions extends Omit<PeerLinkOptions, 'name'> {
   /** This gateway's name. Default: made of the host's name, the process and a random part. */
   name?: string | undefined;
+  /** Exchanges the usage of limits with these. Give them to one of several sharings. */
+  gates?: Gates | Ingress | undefined;
 }
 
 /**
@@ -25,12 +29,12 @@ export interface ShareOptions extends Omit<PeerLinkOptions, 'name'> {
 export async function share(
   scheduler: Scheduler,
   transport: Transport,
-  { name, limits = {}, ...options }: ShareOptions,
+  { name, gates, limits = {}, ...options }: ShareOptions,
 ): Promise<Sharing> {
   const own = name ?? `${hostname().slice(0, 40)}-${process.pid}-${randomBytes(4).toString('hex')}`;
   const messageBytes = Math.min(limits.messageBytes ?? MOST_BYTES, transport.maxMessage);
   const link = new PeerLink(scheduler, { ...options, name: own, limits: { ...limits, messageBytes } });
-  const sharing = new Sharing(scheduler, link, transport, own);
+  const sharing = new Sharing(scheduler, link, transport, own, gates);
   await transport.start((message) => sharing.receive(message));
   sharing.begin();
   return sharing;
@@ -47,11 +51,15 @@ export class Sharing {
   /** Rejected messages by the code of their `PeerError`. */
   readonly rejections = new Map<string, number>();
   readonly #scheduler: Scheduler;
+  readonly #gates: Gates | Ingress | undefined;
   #timer: NodeJS.Timeout | undefined;
 
   /** @internal */
-  constructor(scheduler: Scheduler, link: PeerLink, transport: Transport, name: string) {
+  constructor(
+    scheduler: Scheduler, link: PeerLink, transport: Transport, name: string, gates: Gates | Ingress | undefined,
+  ) {
     this.#scheduler = scheduler;
+    this.#gates = gates;
     this.link = link;
     this.transport = transport;
     this.name = name;
@@ -93,6 +101,7 @@ export class Sharing {
     }
     try {
       this.link.applyDelta(message);
+      this.#exchangeUsage();
     } catch (error) {
       const code = error instanceof PeerError ? error.code : 'internal';
       this.rejections.set(code, (this.rejections.get(code) ?? 0) + 1);
@@ -105,8 +114,15 @@ export class Sharing {
       clearInterval(this.#timer);
       return;
     }
+    this.#exchangeUsage();
     for (let message = this.link.exportDelta(); message !== null; message = this.link.exportDelta()) {
       this.transport.broadcast(message);
+    }
+  }
+
+  #exchangeUsage(): void {
+    if (this.#gates !== undefined) {
+      this.link.exchangeUsage(this.#gates);
     }
   }
 }
