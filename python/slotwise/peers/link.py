@@ -168,10 +168,11 @@ class PeerLink(_core.PeerLink):
         >>> receiver.apply_delta(sender.export_delta())
         'new'
         >>> receiver.exchange_usage(there)
-        >>> there.admit({}, model="llama", prompt_tokens=10, output_tokens=10)
-        Traceback (most recent call last):
-            ...
-        slotwise.gates.RefusedError: ...
+        >>> try:
+        ...     there.admit({}, model="llama", prompt_tokens=10, output_tokens=10)
+        ... except RefusedError as refused:
+        ...     print(refused.code)
+        rate_limit_exceeded
         """
         self._exchange_usage(gates._native, now=now)
 

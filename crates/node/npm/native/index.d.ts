@@ -150,6 +150,8 @@ export declare class NativePeerLink {
   exportDelta(scheduler: NativeScheduler, now: number): Uint8Array | null
   /** Applies a message of a peer, and returns what it was. */
   applyDelta(scheduler: NativeScheduler, now: number, message: Uint8Array): string
+  /** Counts in the gates of a machine what peers have used, and the reverse. */
+  exchangeUsage(gates: NativeMachine, now: number): void
   /** When to export again, unless something happens before. */
   nextTimeout(scheduler: NativeScheduler, now: number): number | null
   /** What all living peers have in flight on an endpoint. */

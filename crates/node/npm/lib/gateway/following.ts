@@ -11,6 +11,9 @@ import type { Pool } from './pools.js';
 /** Milliseconds between two looks for pools and endpoints that have left. */
 const TIDY_EVERY = 1_000;
 
+/** The name and the key of the work for all pools. */
+const USAGE = 'usage of limits';
+
 /** Work that goes on until it is closed. */
 interface Follower {
   close(): Promise<void>;
@@ -18,9 +21,9 @@ interface Follower {
 
 type Start = () => Follower | Promise<Follower>;
 
-/** Work for one pool, which runs or starts. */
+/** Work for one pool, or for all, which runs or starts. */
 interface Work {
-  readonly pool: Pool;
+  readonly pool: Pool | null;
   /** Differs from that of work with other settings. */
   readonly name: string;
   readonly started: Promise<Follower | undefined>;
@@ -45,11 +48,15 @@ export class Following {
    * stays goes on: a pool whose health check changes loses no KV event.
    */
   sync(): void {
-    const wanted = new Map<string, { pool: Pool; name: string; start: Start }>();
+    const wanted = new Map<string, { pool: Pool | null; name: string; start: Start }>();
     for (const pool of this.#gateway.pools) {
       for (const [name, start] of this.#worksOf(pool)) {
         wanted.set(`${this.#numberOf(pool)} ${name}`, { pool, name, start });
       }
+    }
+    const { peering, ingress } = this.#gateway;
+    if (peering !== null && this.#sharesUsage()) {
+      wanted.set(USAGE, { pool: null, name: USAGE, start: () => peering.shareUsage(ingress) });
     }
     for (const [key, work] of this.#works) {
       if (!wanted.has(key)) {
@@ -75,7 +82,7 @@ export class Following {
 
   /** What runs now, by pool. */
   works(): string[] {
-    return Array.from(this.#works.values(), ({ pool, name }) => `${pool.name}: ${name}`).sort();
+    return Array.from(this.#works.values(), ({ pool, name }) => `${nameOf(pool)}: ${name}`).sort();
   }
 
   /** Follows no engine any more. */
@@ -86,12 +93,17 @@ export class Following {
     await Promise.all(works.map(end));
   }
 
-  async #start(pool: Pool, name: string, start: Start): Promise<Follower | undefined> {
+  #sharesUsage(): boolean {
+    // Once begun, it goes on: a new link would get the gateway's own usage from its peers.
+    return this.#gateway.configuration.gates?.['shared'] === true || this.#works.has(USAGE);
+  }
+
+  async #start(pool: Pool | null, name: string, start: Start): Promise<Follower | undefined> {
     try {
       return await start();
     } catch (error) {
       this.#failure ??= error;
-      this.#gateway.settings.log('error', `the pool ${pool.name} has no ${name}: ${described(error)}`);
+      this.#gateway.settings.log('error', `${nameOf(pool)} has no ${name}: ${described(error)}`);
       return undefined;
     }
   }
@@ -137,6 +149,10 @@ export class Following {
     }
     return works;
   }
+}
+
+function nameOf(pool: Pool | null): string {
+  return pool === null ? 'the gateway' : pool.name;
 }
 
 /** Ends work, also if it has not started. */

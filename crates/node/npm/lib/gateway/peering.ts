@@ -2,11 +2,16 @@
 import { connect, seedOf, share, type PeersStats, type Sharing } from '../peers.js';
 import { keyOf } from '../peers/unix.js';
 import { typeError } from '../errors.js';
+import type { Ingress } from '../ingress.js';
+import { Scheduler } from '../scheduler.js';
 import type { Pool } from './pools.js';
 import type { Settings } from './settings.js';
 
 /** The start of a URL of a directory. Its processes have a key of their own. */
 export const UNIX = 'unix:';
+
+/** No pool has this name in a cluster. */
+const USAGE_CHANNEL = '/usage';
 
 /** The metrics: the name of each, its type, and its value. */
 export const METRICS: readonly (readonly [name: string, kind: 'gauge' | 'counter', value: (counts: Counts) => number])[] = [
@@ -66,6 +71,16 @@ export class Peering {
       await sharing.close();
     };
     return { close };
+  }
+
+  /**
+   * Shares what clients use of their limits, until the result is closed. The channel is no pool's:
+   * pools come and go, and usage must not be lost with them.
+   */
+  async shareUsage(ingress: Ingress): Promise<{ close(): Promise<void> }> {
+    const transport = connect(this.#url, { channel: USAGE_CHANNEL });
+    const scheduler = new Scheduler({ seed: this.seed });
+    return share(scheduler, transport, { key: this.#key, name: this.#name, gates: ingress });
   }
 
   /** The names of the other gateways of a pool. */
