@@ -460,13 +460,14 @@ mod tests {
         peers.booked = Duration::from_secs(3);
         reports.set_peers(peers, &in_flight, 100.0);
         let load = Load::default().waiting(1).running(3).kv_usage(0.75);
-        let rest = Sample { waiting: Some(0), running: Some(1), kv_usage: Some(350_000) };
+        // Without the 40,000 tokens of peers, and 100 of each answer that runs for them.
+        let rest = Sample { waiting: Some(0), running: Some(1), kv_usage: Some(348_000) };
         assert_eq!(report(&mut reports, at(1), load, &in_flight), rest);
         let mut pool = PoolReports::default();
         pool.replace(Sample::default(), rest);
         let external = reports.external(at(1), &pool, CAPACITY, LIFETIME);
         assert_eq!((external.waiting, external.running, external.booked), (0.0, 3.0, 3.0));
-        assert!((external.kv_tokens - 75_000.0).abs() < 1e-6);
+        assert!((external.kv_tokens - 74_800.0).abs() < 1e-6);
         reports.set_peers(PeerLoad::default(), &in_flight, 100.0);
         let without = reports.external(at(1), &pool, CAPACITY, LIFETIME);
         assert_eq!(without, reports.estimate(at(1), &pool, CAPACITY, LIFETIME));
