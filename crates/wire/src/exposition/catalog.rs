@@ -6,7 +6,8 @@ use core::fmt;
 use slotwise::{BandStats, EndpointStats, HealthState, Histogram, SessionAdmissionStats, Stats};
 
 use super::definition::Family;
-use super::text::{Value, Writer};
+use super::number::Value;
+use super::text::Writer;
 use super::{Exposition, Named};
 use crate::outcome::Reason;
 

@@ -1,11 +1,55 @@
-//! Numbers as OpenMetrics text, without the formatter where a number is whole.
+//! Values of samples, and their OpenMetrics text: without the formatter where a number is whole.
 //!
 //! A page of 1,000 endpoints has 33,000 samples, most of which are small counts. The formatter
 //! takes longer than all the rest of such a sample.
 
 use core::fmt;
 
-use super::text::Value;
+/// A value of a sample.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Value {
+    Whole(u64),
+    Real(f64),
+}
+
+impl Value {
+    pub(super) fn real(self) -> f64 {
+        match self {
+            Self::Whole(value) => value as f64,
+            Self::Real(value) => value,
+        }
+    }
+}
+
+impl From<bool> for Value {
+    fn from(value: bool) -> Self {
+        Self::Whole(u64::from(value))
+    }
+}
+
+impl From<u64> for Value {
+    fn from(value: u64) -> Self {
+        Self::Whole(value)
+    }
+}
+
+impl From<u32> for Value {
+    fn from(value: u32) -> Self {
+        Self::Whole(u64::from(value))
+    }
+}
+
+impl From<usize> for Value {
+    fn from(value: usize) -> Self {
+        Self::Whole(value as u64)
+    }
+}
+
+impl From<f64> for Value {
+    fn from(value: f64) -> Self {
+        Self::Real(value)
+    }
+}
 
 /// Writes a value and ends the line.
 pub(super) fn write_line(value: Value, out: &mut impl fmt::Write) -> fmt::Result {

@@ -11,7 +11,8 @@ use slotwise::{EndpointStats, PoolStats, Spread, Stats};
 
 use super::catalog::{BandRow, bands, evicted, rejected};
 use super::definition::Family;
-use super::text::{Value, Writer};
+use super::number::Value;
+use super::text::Writer;
 use super::{Exposition, Named};
 use crate::headers::Address;
 use crate::outcome::Reason;

@@ -10,53 +10,7 @@ use core::fmt::{self, Write as _};
 use slotwise::Histogram;
 
 use super::definition::{Family, Kind};
-use super::number::write_line;
-
-/// A value of a sample.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Value {
-    Whole(u64),
-    Real(f64),
-}
-
-impl Value {
-    pub(super) fn real(self) -> f64 {
-        match self {
-            Self::Whole(value) => value as f64,
-            Self::Real(value) => value,
-        }
-    }
-}
-
-impl From<bool> for Value {
-    fn from(value: bool) -> Self {
-        Self::Whole(u64::from(value))
-    }
-}
-
-impl From<u64> for Value {
-    fn from(value: u64) -> Self {
-        Self::Whole(value)
-    }
-}
-
-impl From<u32> for Value {
-    fn from(value: u32) -> Self {
-        Self::Whole(u64::from(value))
-    }
-}
-
-impl From<usize> for Value {
-    fn from(value: usize) -> Self {
-        Self::Whole(value as u64)
-    }
-}
-
-impl From<f64> for Value {
-    fn from(value: f64) -> Self {
-        Self::Real(value)
-    }
-}
+use super::number::{Value, write_line};
 
 /// Writes families one after the other.
 pub(super) struct Writer<'w, W> {
