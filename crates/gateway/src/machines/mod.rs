@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `mod` | [`Machine`], by its kind |
 //! | `configuration` | a [`Configuration`](crate::config::Configuration) of a file |
-//! | `gates` | [`Gates`](crate::gates::Gates) with its grants |
+//! | `gates` | [`Gates`] with its grants |
 //! | `health_checks` | [`HealthChecks`](crate::health_checks::HealthChecks) of a pool |
 //! | `in_flight` | what a machine has handed out, by number |
 //! | `ingress` | [`Ingress`](crate::ingress::Ingress) with its admitted requests |
