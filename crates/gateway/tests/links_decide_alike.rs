@@ -13,35 +13,21 @@
 //!
 //! `at` is in milliseconds. `BLESS=1` writes the answers that are missing or differ.
 
+#[path = "support/cases.rs"]
+mod cases;
+
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use slotwise::{Config, Endpoint, Instant, Request, RequestId, Scheduler, Usage};
 use slotwise_gateway::json::read_peers_config;
 use slotwise_gateway::peers::{PeerKey, PeerLink};
 
+use cases::run_cases;
+
 #[test]
 fn every_step_has_the_expected_answer() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/links");
-    let mut files: Vec<PathBuf> = fs::read_dir(folder)
-        .expect("a folder")
-        .map(|entry| entry.expect("an entry").path())
-        .collect();
-    files.sort();
-    assert!(!files.is_empty());
-    let bless = std::env::var_os("BLESS").is_some();
-    for file in files {
-        let text = fs::read_to_string(&file).expect("a file");
-        let mut cases: Vec<Value> = serde_json::from_str(&text).expect("JSON");
-        for case in &mut cases {
-            run(case, bless);
-        }
-        if bless {
-            fs::write(&file, written(&cases)).expect("written");
-        }
-    }
+    run_cases("links", 1, run, written);
 }
 
 /// A gateway and the requests that it has picked.

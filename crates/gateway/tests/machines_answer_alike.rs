@@ -11,33 +11,17 @@
 //! A case whose machine cannot be created has `error`, a part of the message, and no calls; so has
 //! a call that is invalid. `BLESS=1` writes the answers that are missing or differ.
 
-use std::fs;
-use std::path::PathBuf;
+#[path = "support/cases.rs"]
+mod cases;
 
 use serde_json::{Value, json};
 use slotwise_gateway::machines::Machine;
 
+use cases::run_cases;
+
 #[test]
 fn every_call_has_the_expected_answer() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/machines");
-    let mut files: Vec<PathBuf> = fs::read_dir(folder)
-        .expect("a folder")
-        .map(|entry| entry.expect("an entry").path())
-        .collect();
-    files.sort();
-    assert!(!files.is_empty());
-    let bless = std::env::var_os("BLESS").is_some();
-    for file in files {
-        let text = fs::read_to_string(&file).expect("a file");
-        let mut cases: Vec<Value> = serde_json::from_str(&text).expect("JSON");
-        assert!(cases.len() > 1, "{} has too few cases", file.display());
-        for case in &mut cases {
-            run(case, bless);
-        }
-        if bless {
-            fs::write(&file, written(&cases)).expect("written");
-        }
-    }
+    run_cases("machines", 2, run, written);
 }
 
 fn run(case: &mut Value, bless: bool) {

@@ -74,16 +74,14 @@ impl Peers {
     fn repeat_usage(&mut self) {
         let news = &mut self.usage;
         for peer in self.peers.values() {
-            let windows = peer.usage.iter().filter(|total| total.step_us > 0);
-            windows.for_each(|total| news.push(peer.clock.here(total)));
+            peer.usage.windows().for_each(|total| news.push(peer.clock.here(total)));
             if peer.is_alive {
                 let of = |(key, left)| UsageChange::new(key, 0, 0, left, 0);
                 peer.usage.in_flight().for_each(|it| news.push(of(it)));
             }
         }
         for former in self.former.values().chain(self.inherited.values()) {
-            let windows = former.totals.iter().filter(|total| total.step_us > 0);
-            windows.for_each(|total| news.push(former.clock.here(total)));
+            former.totals.windows().for_each(|total| news.push(former.clock.here(total)));
         }
     }
 
@@ -91,13 +89,13 @@ impl Peers {
     pub(super) fn return_usage(&mut self, now: Instant, message: &mut Message) {
         self.former.retain(|_, former| {
             former.totals.prune(former.clock.theirs(now));
-            former.totals.iter().any(|total| total.step_us > 0)
+            former.totals.windows().next().is_some()
         });
         message.returned.extend(self.former.iter().map(|((to, incarnation), former)| Returned {
             to: to.clone(),
             incarnation: *incarnation,
             clock: former.clock.theirs(now),
-            usage: former.totals.iter().filter(|total| total.step_us > 0).collect(),
+            usage: former.totals.windows().collect(),
         }));
     }
 

@@ -60,6 +60,15 @@ impl UsageTotals {
         self.0.iter().map(|(at, used)| total(*at, *used))
     }
 
+    /// The totals of windows: all that have steps.
+    pub(super) fn windows(&self) -> impl Iterator<Item = UsageChange> + '_ {
+        self.0.range((1, 0, 0)..).map(|(at, used)| total(*at, *used))
+    }
+
+    fn pop(&mut self) -> Option<UsageChange> {
+        self.0.pop_first().map(|(at, used)| total(at, used))
+    }
+
     /// Requests in flight by their keys, as totals without a step.
     pub(super) fn in_flight(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         let flying = self.0.range(..(1, 0, 0));
@@ -139,28 +148,20 @@ pub(super) struct Former {
 pub(super) struct UsageNews {
     /// Whether there are gates. Until then, nothing waits.
     pub(super) is_wanted: bool,
-    waiting: BTreeMap<(u64, u64, u64), Used>,
+    waiting: UsageTotals,
 }
 
 impl UsageNews {
     /// A change in a step of this gateway's clock.
     pub(super) fn push(&mut self, change: UsageChange) {
-        if !self.is_wanted || (change.booked, change.refunded) == (0, 0) {
-            return;
+        if self.is_wanted && (change.booked, change.refunded) != (0, 0) {
+            self.waiting.add(&change, MOST_WAITING);
         }
-        let at = (change.step_us, change.step, change.key);
-        if self.waiting.len() >= MOST_WAITING && !self.waiting.contains_key(&at) {
-            return;
-        }
-        let used = self.waiting.entry(at).or_default();
-        used.booked = used.booked.saturating_add(change.booked);
-        used.refunded = used.refunded.saturating_add(change.refunded);
     }
 
     /// The next change.
     pub(super) fn poll(&mut self) -> Option<UsageChange> {
-        let (at, used) = self.waiting.pop_first()?;
-        Some(total(at, used))
+        self.waiting.pop()
     }
 }
 
