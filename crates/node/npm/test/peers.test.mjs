@@ -1,7 +1,7 @@
 // Sharing by sockets in a directory and by servers, which are killed, started, frozen and thawed.
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
-import { once } from 'node:events';
+import { getEventListeners, once } from 'node:events';
 import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { connect as dial, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -13,6 +13,7 @@ import { connect, seedOf, share } from 'slotwise/peers';
 import { NatsTransport } from 'slotwise/peers/nats';
 import { RedisTransport } from 'slotwise/peers/redis';
 import { UnixTransport, keyOf } from 'slotwise/peers/unix';
+import { Outbox } from '../dist/peers/transport.js';
 
 const KEY = 'sixteen bytes or more';
 const QUICK = { key: KEY, heartbeatMs: 100, silenceMs: 1_000 };
@@ -195,4 +196,14 @@ test('the example of the manual runs', () => {
     const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', code], { encoding: 'utf8' });
     assert.equal(status, 0, stderr);
   }
+});
+
+test('a wait for a message leaves no listener on the signal of its connection', async () => {
+  const [outbox, { signal }] = [new Outbox(), new AbortController()];
+  for (let number = 0; number < 20; number += 1) {
+    const waiting = outbox.next(signal);
+    outbox.add(Uint8Array.of(number));
+    assert.deepEqual(await waiting, Uint8Array.of(number));
+  }
+  assert.deepEqual(getEventListeners(signal, 'abort'), []);
 });

@@ -1,4 +1,5 @@
 /** What carries messages between gateways, and what all transports have in common. */
+import { setTimeout as delay } from 'node:timers/promises';
 
 /** Takes one message of any gateway. It does not throw. */
 export type Receive = (message: Uint8Array) => void;
@@ -62,10 +63,15 @@ export class Outbox {
         return message;
       }
       await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-        signal.addEventListener('abort', () => resolve(), { once: true });
+        // The signal lives as long as the connection, so no listener may stay on it.
+        const done = (): void => {
+          this.#wake = null;
+          signal.removeEventListener('abort', done);
+          resolve();
+        };
+        this.#wake = done;
+        signal.addEventListener('abort', done);
       });
-      this.#wake = null;
     }
     return undefined;
   }
@@ -97,19 +103,8 @@ export class Backoff {
 }
 
 /** Waits, or until the signal is aborted. The process may end meanwhile. */
-export function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) {
-      return resolve();
-    }
-    const done = (): void => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms).unref();
-    signal.addEventListener('abort', done, { once: true });
-  });
+export function pause(ms: number, signal?: AbortSignal): Promise<void> {
+  return delay(ms, undefined, { signal, ref: false }).catch(() => undefined);
 }
 
 /** The value, or an error if it takes longer. */

@@ -94,7 +94,7 @@ export class UnixTransport implements Transport {
         socket.end(() => socket.destroy());
       }));
     this.#accepted.forEach((socket) => socket.destroy());
-    await Promise.race([Promise.all(ended), pause(CLOSE_MS, new AbortController().signal)]);
+    await Promise.race([Promise.all(ended), pause(CLOSE_MS)]);
     this.#others.forEach((socket) => socket.destroy());
   }
 
