@@ -30,6 +30,9 @@ export class Clock {
   }
 }
 
+/** The longest time in milliseconds that `setTimeout` accepts: 24 days. */
+export const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
 /**
  * Milliseconds that a `now` may be ahead of the default clock. A larger one is on another clock,
  * and would stop all timeouts for good: the scheduler's time never goes back.

@@ -1,5 +1,6 @@
 /** Follows the stream of an answer on its way to the client. */
 import type { NativeLease } from '../native/index.js';
+import { LONGEST_TIMER_MS } from './clock.js';
 import { IdleTimeoutError, rangeError, typeError } from './errors.js';
 import { abandonedStreams } from './finalization.js';
 import type { Lease } from './lease.js';
@@ -48,7 +49,7 @@ export class Idle {
   /** What `step` resolves to, or undefined if the limit passes first. */
   async wait<T>(step: Promise<T>): Promise<T | undefined> {
     const left = this.#native.startWait(this.#clock());
-    if (left === null || left > MAX_TIMER_MS) {
+    if (left === null || left > LONGEST_TIMER_MS) {
       return step;
     }
     let timer: NodeJS.Timeout | undefined;
@@ -210,6 +211,3 @@ function trackIterable<T>(lease: Lease, source: AsyncIterable<T>, idle: Idle): A
   abandonedStreams.register(tracked, { end: abandon, close: () => inner.return?.() }, token);
   return tracked;
 }
-
-/** The longest time that `setTimeout` accepts: 24 days. */
-const MAX_TIMER_MS = 2 ** 31 - 1;

@@ -9,6 +9,7 @@
  *
  * Each input delivers, and so does one timer for all requests.
  */
+import { LONGEST_TIMER_MS } from './clock.js';
 import type { Dispatch, Evicted } from './values.js';
 import { RejectedError } from './errors.js';
 
@@ -193,7 +194,7 @@ export class Waiting {
     const delay = Math.ceil(at - this.#flow.clock());
     // The timer keeps the process alive, also for requests without a TTL: otherwise Node would exit
     // during an `await`.
-    this.#timer = setTimeout(() => this.#ring(), Math.min(Math.max(1, delay), LONGEST_TIMER));
+    this.#timer = setTimeout(() => this.#ring(), Math.min(Math.max(1, delay), LONGEST_TIMER_MS));
   }
 
   #disarm(): void {
@@ -207,9 +208,6 @@ export class Waiting {
     this.deliver(this.#flow.clock());
   }
 }
-
-/** The longest time that `setTimeout` accepts: 24 days. */
-const LONGEST_TIMER = 2 ** 31 - 1;
 
 /** The reason of a signal, or what its getter throws. */
 function reasonOf(signal: AbortSignal): unknown {

@@ -4,6 +4,7 @@
  * All waits go through `Sleep`, whose timers keep no process alive.
  */
 import { setTimeout as delay } from 'node:timers/promises';
+import { LONGEST_TIMER_MS } from '../clock.js';
 import { UnknownEndpointError, rangeError } from '../errors.js';
 import type { Endpoints } from '../endpoints.js';
 import { Members } from './members.js';
@@ -35,7 +36,7 @@ export const defaultLog: Log = {
 
 /** By timers that keep no process alive. */
 export const defaultSleep: Sleep = (ms, signal) =>
-  delay(Math.min(Math.max(ms, 0), LONGEST_TIMER), undefined, { signal, ref: false });
+  delay(Math.min(Math.max(ms, 0), LONGEST_TIMER_MS), undefined, { signal, ref: false });
 
 /** One piece of work in the background. */
 export interface Task {
@@ -209,6 +210,3 @@ export function checkAboveZero(durations: { readonly [name: string]: number }): 
     }
   }
 }
-
-/** The longest time that `setTimeout` accepts: 24 days. */
-const LONGEST_TIMER = 2 ** 31 - 1;

@@ -1,5 +1,6 @@
 /** The gateway: its parts, and their life from the start to the last answer. */
 import { setTimeout as delay } from 'node:timers/promises';
+import { LONGEST_TIMER_MS } from '../clock.js';
 import type { Configuration } from '../configuration.js';
 import { httpGet, type Get } from '../engines/index.js';
 import type { GatesConfig } from '../gates.js';
@@ -219,7 +220,7 @@ export class Gateway {
   /** No request is open, or the time is over. */
   #drained(): Promise<void> {
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, Math.min(this.settings.drainMs, LONGEST_TIMER));
+      const timer = setTimeout(resolve, Math.min(this.settings.drainMs, LONGEST_TIMER_MS));
       this.#idle.push(() => (clearTimeout(timer), resolve()));
     });
   }
@@ -238,5 +239,3 @@ function gatesOf(configuration: Configuration): { readonly safety?: GatesConfig 
 
 /** How long an engine may take to list its models. */
 const MODELS_TIMEOUT = 5_000;
-/** The longest time that `setTimeout` accepts: 24 days. */
-const LONGEST_TIMER = 2 ** 31 - 1;

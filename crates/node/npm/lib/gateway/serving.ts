@@ -10,6 +10,7 @@
  * The exchange retries on other endpoints before the first byte. A client that disconnects aborts
  * the signal of its request, which ends it at the engine.
  */
+import { LONGEST_TIMER_MS } from '../clock.js';
 import { errorResponse, failureResponse, shapeOf } from '../error_responses.js';
 import type { Ask, Reply } from '../exchange.js';
 import type { ForwardOptions } from '../forward.js';
@@ -259,7 +260,7 @@ class Limited {
     this.#timer = setTimeout(() => {
       this.isOver = true;
       abort.abort(new DOMException('the request took too long', 'TimeoutError'));
-    }, Math.min(timeoutMs, LONGEST_TIMER));
+    }, Math.min(timeoutMs, LONGEST_TIMER_MS));
   }
 
   /** What a promise resolves to, unless the time ends or the client leaves first. */
@@ -302,5 +303,3 @@ const NO_ROOM: readonly number[] = [429, 503];
 const ON_REQUEST: ReadonlySet<string> = new Set(['chat_completions', 'completions']);
 /** Bytes of text that a quota books as one token, until the engine reports the usage. */
 const BYTES_A_TOKEN = 4;
-/** The longest time that `setTimeout` accepts: 24 days. */
-const LONGEST_TIMER = 2 ** 31 - 1;
