@@ -30,6 +30,7 @@ One request passes these files:
 ``following``         metrics pages of engines
 ``peering``           other gateways of the same pools
 ``reloading``         another configuration while requests are in flight
+``workers``           several processes that serve one port
 ``history``, ``admin``  the last decisions, and the page that shows them
 ====================  ==================================================================
 

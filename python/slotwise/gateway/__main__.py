@@ -16,6 +16,7 @@ from .demo import demo_engines, first_request
 from .gateway import Gateway
 from .reloading import Reloading
 from .settings import configuration_of, parse, settings_of
+from .workers import LISTENS, stop_with_parent, supervise
 
 __all__ = ["main"]
 
@@ -25,6 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     logging.basicConfig(level=options.log_level.upper(), format="%(levelname)s %(message)s")
     try:
+        if options.workers > 1 and options.worker is None:
+            words = sys.argv[1:] if arguments is None else arguments
+            return asyncio.run(supervise(options, words))
         asyncio.run(_run(options))
     except OSError as error:
         print(error.strerror or error, file=sys.stderr)
@@ -41,7 +45,9 @@ async def _run(options: argparse.Namespace) -> None:
         async with Gateway(configuration_of(options), settings) as gateway:
             # A signal may come as soon as the gateway reports that it listens.
             stopped, reloading = _handle_signals(gateway, options)
-            print(f"slotwise.gateway listens on {gateway.url}", flush=True)
+            if options.worker is not None:
+                await stop_with_parent(stopped)
+            print(f"{LISTENS} {gateway.url}", flush=True)
             if gateway.admin_url is not None:
                 print(f"admin page: {gateway.admin_url}", flush=True)
             if options.demo:

@@ -2,7 +2,8 @@
 
 The page has a listener of its own, on the loopback by default, since it has no authentication. It
 shows endpoints, queues and the last decisions, and drains endpoints. Its text comes from clients
-and configurations, so the page sets text only and its policy allows no script but its own.
+and configurations, so the page sets text only and its policy allows no script but its own. The
+metrics are here as well: of several workers on one port, each has a listener of its own.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from ..stats import EndpointStats
+from .metrics import metrics_page
 from .pools import Pool
 
 if TYPE_CHECKING:
@@ -50,6 +52,8 @@ def admin_handler_of(gateway: Gateway) -> Any:
         if method_and_path == ("GET", "/state.json"):
             gateway.history.watch()
             return web.json_response(state_of(gateway), headers=_HEADERS)
+        if method_and_path == ("GET", "/metrics"):
+            return metrics_page(gateway)
         if method_and_path == ("POST", "/endpoint"):
             return await _act(gateway, request)
         return web.Response(status=404, text="not found")

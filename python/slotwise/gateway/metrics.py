@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from aiohttp import web
 
 from .peering import METRICS, Peering
 from .pools import Pool
 
-__all__ = ["CONTENT_TYPE", "render"]
+if TYPE_CHECKING:
+    from .gateway import Gateway
+
+__all__ = ["CONTENT_TYPE", "metrics_page", "render"]
 
 CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+
+def metrics_page(gateway: Gateway) -> web.Response:
+    """The page of a gateway as an answer."""
+    text = render(gateway.pools, gateway.statuses, gateway.open_requests, gateway.peering)
+    return web.Response(body=text.encode(), headers={"content-type": CONTENT_TYPE})
 
 
 def render(

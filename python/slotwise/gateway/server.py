@@ -136,10 +136,7 @@ async def _guarded(
 
 
 async def _metrics(gateway: Gateway, request: web.BaseRequest) -> web.Response:
-    text = metrics.render(
-        gateway.pools, gateway.statuses, gateway.open_requests, gateway.peering
-    )
-    return web.Response(body=text.encode(), headers={"content-type": metrics.CONTENT_TYPE})
+    return metrics.metrics_page(gateway)
 
 
 async def _health(gateway: Gateway, request: web.BaseRequest) -> web.Response:

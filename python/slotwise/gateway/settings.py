@@ -125,6 +125,11 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--reuse-port", action="store_true", help="lets other processes listen on the same port"
     )
     parser.add_argument(
+        "--workers", type=_count, default=1, metavar="COUNT",
+        help="processes that serve the port and share their pools; default: %(default)s",
+    )
+    parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
+    parser.add_argument(
         "--kv-events", type=_ports, metavar="PORT,PORT",
         help="ports of the engines' KV events and of their replays",
     )
@@ -148,6 +153,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error("one of --config, --engines, --discover and --demo is required")
     if options.reload and options.config is None:
         parser.error("--reload needs --config")
+    if options.workers > 1 and options.demo:
+        parser.error("--workers needs engines: --demo runs in one process")
     if options.peers and not options.peers_key_file and not options.peers.startswith("unix:"):
         parser.error("--peers by a server needs --peers-key-file")
     return options

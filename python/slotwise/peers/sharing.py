@@ -41,13 +41,17 @@ def share(
     ``gates``: give them to one of several sharings. The other keywords are those of
     :class:`PeerLink`.
     """
-    if name is None:
-        name = f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
+    name = default_name() if name is None else name
     limits = PeerLimits(**dict(limits or {})) if not isinstance(limits, PeerLimits) else limits
     if limits.message_bytes > transport.max_message:
         limits = replace(limits, message_bytes=transport.max_message)
     link = PeerLink(scheduler, name=name, key=key, limits=limits, **options)
     return Sharing(scheduler, link, transport, name, gates)
+
+
+def default_name() -> str:
+    """A name for this process among its peers: a start has another one than the last."""
+    return f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
 class Sharing:

@@ -4,7 +4,7 @@
  * The page has a listener of its own, on the loopback by default, since it has no authentication.
  * It shows endpoints, queues and the last decisions, and drains endpoints. Its text comes from
  * clients and configurations, so the page sets text only and its policy allows no script but its
- * own.
+ * own. The metrics are here as well: of several workers on one port, each has a listener.
  */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -14,6 +14,7 @@ import type { Scheduler } from '../scheduler.js';
 import type { Stats } from '../values.js';
 import { headerOf, json, text, type Answer, type Incoming } from './answer.js';
 import type { Gateway } from './gateway.js';
+import { metricsPage } from './metrics.js';
 import type { Pool } from './pools.js';
 
 /** Bytes of an action. */
@@ -48,6 +49,8 @@ export function adminHandlerOf(gateway: Gateway): (incoming: Incoming) => Promis
       case 'GET /state.json':
         gateway.history.watch();
         return json(200, stateOf(gateway), HEADERS);
+      case 'GET /metrics':
+        return metricsPage(gateway);
       case 'POST /endpoint':
         return act(gateway, incoming);
       default:

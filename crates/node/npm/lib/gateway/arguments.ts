@@ -23,6 +23,8 @@ export interface Options {
   readonly reload: boolean;
   readonly config: string | undefined;
   readonly engines: string | undefined;
+  /** Processes that serve the port. */
+  readonly workers: number;
   readonly settings: GatewaySettings;
 }
 
@@ -55,6 +57,7 @@ export const OPTIONS = {
   '--peers': { value: 'URL', help: 'shares loads: redis://HOST:PORT, nats://HOST:PORT, unix:DIRECTORY' },
   '--peers-key-file': { value: 'FILE', help: 'the key that gateways share' },
   '--gateway-name': { value: 'NAME', help: 'default: host, process, random' },
+  '--workers': { value: 'COUNT', help: 'processes that serve the port and share their pools; default: 1' },
   '--kv-events': { value: 'PORT,PORT', help: "ports of the engines' KV events and of their replays" },
   '--scrape-every': { value: 'SECONDS', help: 'time between two metrics pages; default: 1' },
   '--grace': { value: 'SECONDS', help: 'time between SIGTERM and the last new connection' },
@@ -94,6 +97,10 @@ export async function parse(words: readonly string[]): Promise<Options> {
   if (has('--reload') && !has('--config')) {
     throw new UsageError('--reload needs --config');
   }
+  const workers = value('--workers', count) ?? 1;
+  if (workers > 1 && has('--demo')) {
+    throw new UsageError('--workers needs engines: --demo runs in one process');
+  }
   if (text('--peers')?.startsWith(UNIX) === false && !has('--peers-key-file')) {
     throw new UsageError('--peers by a server needs --peers-key-file');
   }
@@ -119,7 +126,7 @@ export async function parse(words: readonly string[]): Promise<Options> {
     log: stderrLog(value('--log-level', (name) => choice(name.toLowerCase() as Level, LEVELS)) ?? 'warning'),
   };
   const [config, engines] = [text('--config'), text('--engines')];
-  return { help, demo: has('--demo'), reload: has('--reload'), config, engines, settings };
+  return { help, demo: has('--demo'), reload: has('--reload'), config, engines, workers, settings };
 }
 
 /** The configuration of a command line. Throws a `TypeError` if it is invalid. */

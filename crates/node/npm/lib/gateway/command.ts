@@ -4,6 +4,7 @@ import { configurationOf, parse, usage, UsageError, type Options } from './argum
 import { demoEngines, firstRequest, type DemoEngines } from './demo.js';
 import { Gateway } from './gateway.js';
 import { Reloading } from './reloading.js';
+import { isWorker, reportListening, supervise } from './workers.js';
 
 /** Runs the command, and resolves to its exit code. */
 async function main(words: readonly string[]): Promise<number> {
@@ -11,6 +12,9 @@ async function main(words: readonly string[]): Promise<number> {
   if (options.help) {
     process.stdout.write(usage());
     return 0;
+  }
+  if (options.workers > 1 && !isWorker()) {
+    return supervise(options, words);
   }
   const demo = options.demo ? await demoEngines() : undefined;
   try {
@@ -40,13 +44,21 @@ async function run(options: Options, demo: DemoEngines | undefined): Promise<voi
   if (demo !== undefined) {
     lines.push(firstRequest(gateway.url ?? ''));
   }
-  process.stdout.write(`${lines.join('\n')}\n`);
+  if (isWorker()) {
+    reportListening({ url: gateway.url ?? '', adminUrl: gateway.adminUrl });
+  } else {
+    process.stdout.write(`${lines.join('\n')}\n`);
+  }
   if (options.reload) {
     reloading?.watch();
   }
   await stopped;
   reloading?.stop();
   await gateway.stop();
+  if (isWorker()) {
+    // The channel to the command keeps the process, which has ended its work.
+    process.disconnect();
+  }
 }
 
 main(process.argv.slice(2)).then(

@@ -184,7 +184,8 @@ export class Gateway {
         this.#url = await this.#listen(address, (incoming) => this.answer(incoming));
       }
       if (admin !== null) {
-        this.#adminUrl = `${await this.#listen(admin, adminHandlerOf(this))}/`;
+        // Each process has an admin page of its own.
+        this.#adminUrl = `${await this.#listen(admin, adminHandlerOf(this), true)}/`;
       }
       await this.following.started();
     } catch (error) {
@@ -193,8 +194,8 @@ export class Gateway {
     }
   }
 
-  async #listen(address: Address, handle: Handler): Promise<string> {
-    const listener = new Listener(address, handle);
+  async #listen(address: Address, handle: Handler, exclusive = false): Promise<string> {
+    const listener = new Listener(address, handle, exclusive);
     const url = await listener.start();
     this.#listeners.push(listener);
     return url;

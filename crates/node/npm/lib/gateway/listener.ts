@@ -26,10 +26,13 @@ export function overHttp(handle: Handler): (request: IncomingMessage, response: 
 /** A listening socket and its open connections. */
 export class Listener {
   readonly #address: Address;
+  readonly #exclusive: boolean;
   readonly #server: Server;
 
-  constructor(address: Address, handle: Handler) {
+  /** An exclusive listener is not shared by the workers of `node:cluster`. */
+  constructor(address: Address, handle: Handler, exclusive = false) {
     this.#address = address;
+    this.#exclusive = exclusive;
     const serve = overHttp(handle);
     // Streams last as long as they last; Node's limit for heads of requests stays.
     this.#server = createServer({ keepAlive: true, requestTimeout: 0 }, (request, response) => void serve(request, response));
@@ -40,7 +43,7 @@ export class Listener {
   /** Listens, and returns where. Rejects with what is wrong with the address. */
   async start(): Promise<string> {
     const { host, port } = this.#address;
-    this.#server.listen({ host, port, backlog: 1_024 });
+    this.#server.listen({ host, port, backlog: 1_024, exclusive: this.#exclusive });
     try {
       await once(this.#server, 'listening');
     } catch (error) {

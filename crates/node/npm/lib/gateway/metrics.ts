@@ -1,10 +1,17 @@
 /** The metrics page: the metrics of every pool under its name, and those of the gateway. */
 import { METRICS_CONTENT_TYPE } from '../wire.js';
+import { text, type Answer } from './answer.js';
+import type { Gateway } from './gateway.js';
 import { METRICS, type Peering } from './peering.js';
 import type { Pool } from './pools.js';
 
 /** The type of the page. */
 export const CONTENT_TYPE: string = METRICS_CONTENT_TYPE;
+
+/** The page of a gateway as an answer. */
+export function metricsPage({ pools, statuses, openRequests, peering }: Gateway): Answer {
+  return text(200, render(pools, statuses, openRequests, peering), { 'content-type': CONTENT_TYPE });
+}
 
 /** The page as OpenMetrics text. Each metric of a scheduler gets the label `pool`. */
 export function render(

@@ -2,10 +2,10 @@
 import { errorResponse, failureResponse, shapeOf } from '../error_responses.js';
 import { RefusedError } from '../gates.js';
 import { apiOfPath, refusal } from '../wire.js';
-import { json, text, type Answer, type Incoming } from './answer.js';
+import { json, type Answer, type Incoming } from './answer.js';
 import type { Gateway } from './gateway.js';
 import { described } from './log.js';
-import { CONTENT_TYPE, render } from './metrics.js';
+import { metricsPage } from './metrics.js';
 import { serve } from './serving.js';
 
 /** The answer to a request. Never rejects: what fails is answered with 500. */
@@ -70,8 +70,8 @@ async function page(gateway: Gateway, incoming: Incoming): Promise<Answer> {
 }
 
 /** The page of metrics. */
-async function metrics({ pools, statuses, openRequests, peering }: Gateway): Promise<Answer> {
-  return text(200, render(pools, statuses, openRequests, peering), { 'content-type': CONTENT_TYPE });
+async function metrics(gateway: Gateway): Promise<Answer> {
+  return metricsPage(gateway);
 }
 
 /** The process serves requests: a failed check restarts it. */

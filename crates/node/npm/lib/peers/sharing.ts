@@ -31,13 +31,18 @@ export async function share(
   transport: Transport,
   { name, gates, limits = {}, ...options }: ShareOptions,
 ): Promise<Sharing> {
-  const own = name ?? `${hostname().slice(0, 40)}-${process.pid}-${randomBytes(4).toString('hex')}`;
+  const own = name ?? defaultName();
   const messageBytes = Math.min(limits.messageBytes ?? MOST_BYTES, transport.maxMessage);
   const link = new PeerLink(scheduler, { ...options, name: own, limits: { ...limits, messageBytes } });
   const sharing = new Sharing(scheduler, link, transport, own, gates);
   await transport.start((message) => sharing.receive(message));
   sharing.begin();
   return sharing;
+}
+
+/** A name for this process among its peers: a start has another one than the last. */
+export function defaultName(): string {
+  return `${hostname().slice(0, 40)}-${process.pid}-${randomBytes(4).toString('hex')}`;
 }
 
 /** A link and its transport, until `close`. */
