@@ -5,7 +5,7 @@
 //! - [`ProfilePool`]: a scheduler that chooses by a scheduling profile.
 //! - [`HeldPrompts`]: a prefix index that engines' events of one block change.
 //! - [`FullQueue`]: a scheduler in which many requests are queued.
-//! - [`chat_body`], [`METRICS_PAGE`]: bytes of clients and engines.
+//! - [`chat_body`], [`agent`], [`blocks`], [`METRICS_PAGE`] and others: bytes of clients and engines.
 
 mod blocks;
 mod pool;
@@ -19,7 +19,9 @@ pub use pool::LoadedPool;
 pub use profile::ProfilePool;
 pub use prompts::{Prompt, prompts};
 pub use queue::FullQueue;
-pub use wire::{METRICS_PAGE, chat_body};
+pub use wire::{
+    KEYS, METRICS_PAGE, SENTENCE, agent, blocks, chat_body, many_messages, prose, token_ids,
+};
 
 /// The model that every request of these workloads names.
 pub const MODEL: &str = "llama-3.1-8b";

@@ -12,8 +12,8 @@ use std::time::Instant as Clock;
 
 use slotwise::{EngineHash, Request};
 use slotwise_benches::{
-    FullQueue, HeldPrompts, LoadedPool, METRICS_PAGE, MODEL, ProfilePool, Prompt, chat_body,
-    prompts,
+    FullQueue, HeldPrompts, LoadedPool, METRICS_PAGE, MODEL, ProfilePool, Prompt, agent, blocks,
+    chat_body, many_messages, prompts, token_ids,
 };
 use slotwise_wire::exposition::Exposition;
 use slotwise_wire::metrics::{Engine, MetricsReader};
@@ -31,7 +31,7 @@ const READS: usize = 10;
 /// Prepares, runs the work in [`measured`] and returns the number of operations.
 type Workload = fn() -> usize;
 
-const WORKLOADS: [(&str, Workload); 30] = [
+const WORKLOADS: [(&str, Workload); 35] = [
     ("pick/text/8", || pick(8, Prompt::as_text)),
     ("pick/text/64", || pick(64, Prompt::as_text)),
     ("pick/text/1024", || pick(1_024, Prompt::as_text)),
@@ -60,7 +60,12 @@ const WORKLOADS: [(&str, Workload); 30] = [
     ("stats/1024", stats),
     ("stats/1024/into", stats_into),
     ("stats/1024/text", metrics_text),
-    ("wire/request", request),
+    ("wire/request", || request(Api::ChatCompletions, &chat_body(TEXT_BYTES))),
+    ("wire/request/agent", || request(Api::ChatCompletions, &agent(TEXT_BYTES))),
+    ("wire/request/blocks", || request(Api::Messages, &blocks(TEXT_BYTES))),
+    ("wire/request/tokens", || request(Api::Completions, &token_ids(TEXT_BYTES))),
+    ("wire/request/tiny", || request(Api::ChatCompletions, &many_messages(TEXT_BYTES))),
+    ("wire/request/tiny/1MB", || request(Api::ChatCompletions, &many_messages(1 << 20))),
     ("wire/metrics", metrics),
 ];
 
@@ -208,16 +213,17 @@ fn metrics_text() -> usize {
     READS
 }
 
-/// Bodies of 8 KB.
-fn request() -> usize {
-    let (mut reader, body) = (RequestReader::new(), chat_body(TEXT_BYTES));
+/// Reads of one body, again and again by one reader.
+fn request(api: Api, body: &str) -> usize {
+    let mut reader = RequestReader::new();
+    let reads = (PROMPTS * TEXT_BYTES / body.len()).clamp(READS, PROMPTS);
     measured(&mut || {
-        for _ in 0..PROMPTS {
-            let view = reader.read(Api::ChatCompletions, black_box(body.as_bytes()));
+        for _ in 0..reads {
+            let view = reader.read(api, black_box(body.as_bytes()));
             black_box(view.expect("valid").prompts);
         }
     });
-    PROMPTS
+    reads
 }
 
 /// Pages of 64 KB.

@@ -10,9 +10,8 @@
 mod edits;
 mod ids;
 mod number;
+mod plain;
 mod text;
-
-use memchr::memchr2;
 
 pub(crate) use edits::{Edit, edited};
 pub(crate) use number::Number;
@@ -83,6 +82,10 @@ impl<'a> Reader<'a> {
         if !self.goes_on(b'}', "a comma or the end of the object")? {
             return Ok(None);
         }
+        let start = self.at + 1;
+        if let Some(key) = self.plain_key() {
+            return Ok(Some(Text::new(key, start, false)));
+        }
         if self.peek()? != b'"' {
             return Err(self.expected("a key"));
         }
@@ -105,28 +108,36 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a string.
+    #[inline]
     pub(crate) fn text(&mut self) -> Result<Text<'a>> {
+        let start = self.at + 1;
+        match self.plain_text() {
+            Some(text) => Ok(Text::new(text, start, false)),
+            None => self.any_text(),
+        }
+    }
+
+    /// Reads a string of any length, with escapes, after any white space.
+    fn any_text(&mut self) -> Result<Text<'a>> {
         if self.peek()? != b'"' {
             return Err(self.expected("a string"));
         }
         let start = self.at + 1;
-        let bytes = self.text.as_bytes();
-        if let Some(end) = text::short(bytes, start) {
-            self.at = end + 1;
-            return Ok(Text::new(&self.text[start..end], start, false));
+        if let Some(text) = self.plain_text() {
+            return Ok(Text::new(text, start, false));
         }
+        let bytes = self.text.as_bytes();
         let mut at = start;
         let mut escaped = false;
         loop {
-            match memchr2(b'"', b'\\', &bytes[at..]) {
+            match text::special(bytes, at) {
                 None => return Err(WireError::new(bytes.len(), ErrorKind::Truncated)),
-                Some(found) if bytes[at + found] == b'"' => {
-                    let end = at + found;
+                Some(end) if bytes[end] == b'"' => {
                     self.at = end + 1;
                     return Ok(Text::new(&self.text[start..end], start, escaped));
                 }
-                Some(found) => {
-                    at = text::after_escape(bytes, at + found)?;
+                Some(escape) => {
+                    at = text::after_escape(bytes, escape)?;
                     escaped = true;
                 }
             }

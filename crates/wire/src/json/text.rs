@@ -3,7 +3,7 @@
 use alloc::borrow::Cow;
 use alloc::string::String;
 
-use memchr::memchr;
+use memchr::memchr2;
 
 use crate::error::{ErrorKind, WireError};
 
@@ -55,7 +55,8 @@ impl<'a> Text<'a> {
     pub(crate) fn pieces(self, mut take: impl FnMut(&str)) {
         let mut rest = self.raw;
         if self.escaped {
-            while let Some(at) = memchr(b'\\', rest.as_bytes()) {
+            // Each quotation mark is behind a backslash.
+            while let Some(at) = special(rest.as_bytes(), 0) {
                 if at > 0 {
                     take(&rest[..at]);
                 }
@@ -78,23 +79,44 @@ impl<'a> Text<'a> {
     }
 }
 
-/// Finds the end of a short string without escapes by comparing two words.
-///
-/// Nearly all keys are such strings, and a search costs more to start than this.
+/// Finds the next quotation mark or backslash from `at` on.
+#[inline]
+pub(super) fn special(bytes: &[u8], at: usize) -> Option<usize> {
+    near_special(bytes, at).or_else(|| far_special(bytes, at))
+}
+
+/// The same, faster if it is over [`NEAR`] bytes away.
+pub(super) fn far_special(bytes: &[u8], at: usize) -> Option<usize> {
+    Some(at + memchr2(b'"', b'\\', bytes.get(at..)?)?)
+}
+
+/// How many bytes a search compares word by word.
+pub(super) const NEAR: usize = 2 * size_of::<u64>();
+
+/// Finds the end of a short string without escapes. Nearly all keys are such strings.
 #[inline]
 pub(super) fn short(bytes: &[u8], start: usize) -> Option<usize> {
-    let word = |from: usize| {
-        let word = bytes.get(from..from + size_of::<u64>())?;
-        Some(u64::from_le_bytes(word.try_into().ok()?))
-    };
-    let special = |word: u64| zeros(word ^ (EACH * 0x22)) | zeros(word ^ (EACH * 0x5c));
-    let (mut at, mut found) = (start, special(word(start)?));
-    if found == 0 {
-        at += size_of::<u64>();
-        found = special(word(at)?);
+    near_special(bytes, start).filter(|end| bytes.get(*end) == Some(&b'"'))
+}
+
+/// Finds a quotation mark or backslash in the next [`NEAR`] bytes. A search with vector
+/// instructions costs more to start.
+#[inline]
+fn near_special(bytes: &[u8], at: usize) -> Option<usize> {
+    let near = bytes.get(at..)?;
+    let (first, rest) = near.split_first_chunk()?;
+    let found = specials(u64::from_le_bytes(*first));
+    if found != 0 {
+        return Some(at + found.trailing_zeros() as usize / 8);
     }
-    at += found.trailing_zeros() as usize / 8;
-    (found != 0 && bytes[at] == b'"').then_some(at)
+    let found = specials(u64::from_le_bytes(*rest.first_chunk()?));
+    (found != 0).then(|| at + size_of::<u64>() + found.trailing_zeros() as usize / 8)
+}
+
+/// The highest bit of each quotation mark and backslash. Bits above the lowest one may be false
+/// positives.
+const fn specials(word: u64) -> u64 {
+    zeros(word ^ (EACH * 0x22)) | zeros(word ^ (EACH * 0x5c))
 }
 
 /// The highest bit of each zero byte. Bits above the lowest one may be false positives.
@@ -103,12 +125,12 @@ const fn zeros(word: u64) -> u64 {
 }
 
 /// The value 1 in each byte.
-const EACH: u64 = 0x0101_0101_0101_0101;
+pub(super) const EACH: u64 = 0x0101_0101_0101_0101;
 
 /// Returns the position after the escape that starts at `at`.
 pub(super) fn after_escape(bytes: &[u8], at: usize) -> Result<usize, WireError> {
     match bytes.get(at + 1) {
-        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(at + 2),
+        Some(byte) if letter(*byte).is_some() => Ok(at + 2),
         Some(b'u') => {
             let digits = bytes
                 .get(at + 2..at + 6)
@@ -123,14 +145,22 @@ pub(super) fn after_escape(bytes: &[u8], at: usize) -> Result<usize, WireError> 
     }
 }
 
+/// The byte that an escape of one letter stands for.
+pub(super) const fn letter(byte: u8) -> Option<u8> {
+    Some(match byte {
+        b'b' => 8,
+        b'f' => 0xc,
+        b'n' => b'\n',
+        b'r' => b'\r',
+        b't' => b'\t',
+        b'"' | b'\\' | b'/' => byte,
+        _ => return None,
+    })
+}
+
 /// The character of a validated escape, and the escape's length.
-fn meaning(escape: &str) -> (char, usize) {
+pub(super) fn meaning(escape: &str) -> (char, usize) {
     match escape.as_bytes().get(1) {
-        Some(b'b') => ('\u{8}', 2),
-        Some(b'f') => ('\u{c}', 2),
-        Some(b'n') => ('\n', 2),
-        Some(b'r') => ('\r', 2),
-        Some(b't') => ('\t', 2),
         Some(b'u') => match (
             unit(escape),
             escape.get(6..).and_then(|rest| rest.strip_prefix("\\u").map(|_| unit(rest))),
@@ -141,7 +171,7 @@ fn meaning(escape: &str) -> (char, usize) {
             }
             (code, _) => (char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), 6),
         },
-        Some(other) => (char::from(*other), 2),
+        Some(byte) => (char::from(letter(*byte).unwrap_or(*byte)), 2),
         None => (char::REPLACEMENT_CHARACTER, escape.len()),
     }
 }

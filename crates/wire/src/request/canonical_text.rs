@@ -11,7 +11,7 @@ use core::ops::Range;
 use slotwise::prefix::{BlockHash, Namespace, PromptHasher};
 
 use super::reasoning::Reasoning;
-use crate::json::Text;
+use crate::json::{Reader, Text};
 
 /// The kind of the string after a mark.
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +74,15 @@ pub(super) struct CanonicalText {
     results: usize,
 }
 
+/// How far a canonical text is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Checkpoint {
+    length: usize,
+    calls: usize,
+    media: usize,
+    results: usize,
+}
+
 /// The core's hash with a fixed seed: an image has the same hash in every gateway.
 const HASHER: PromptHasher = PromptHasher::new(0);
 
@@ -106,6 +115,18 @@ impl CanonicalText {
         self.reasoning.cut(length);
     }
 
+    /// How far the text is.
+    pub(super) fn checkpoint(&self) -> Checkpoint {
+        let Self { calls, media, results, .. } = *self;
+        Checkpoint { length: self.bytes.len(), calls, media, results }
+    }
+
+    /// Drops all that was added after `before`.
+    pub(super) fn back_to(&mut self, before: Checkpoint) {
+        self.cut(before.length);
+        (self.calls, self.media, self.results) = (before.calls, before.media, before.results);
+    }
+
     pub(super) const fn reasoning(&self) -> &Reasoning {
         &self.reasoning
     }
@@ -133,8 +154,13 @@ impl CanonicalText {
     /// Marks reasoning between `<think>` tags at the start of an answer's content.
     pub(super) fn mark_inline_reasoning(&mut self, start: usize) {
         const MARKED: &[u8] = &[0xff, Mark::Text as u8];
-        let content = self.bytes.get(start..).and_then(|content| content.strip_prefix(MARKED));
-        let Some(content) = content.filter(|content| content.starts_with(b"<think>")) else {
+        let start = start + MARKED.len();
+        // Most answers begin with another letter.
+        if self.bytes.get(start) != Some(&b'<') {
+            return;
+        }
+        let content = self.bytes.get(start..).filter(|content| content.starts_with(b"<think>"));
+        let Some(content) = content.filter(|_| self.bytes[..start].ends_with(MARKED)) else {
             return;
         };
         let end = memchr::memchr(0xff, content).unwrap_or(content.len());
@@ -144,7 +170,6 @@ impl CanonicalText {
         };
         let after = content.get(tag + 8..end).unwrap_or_default();
         let blanks = after.len() - after.trim_ascii_start().len();
-        let start = start + MARKED.len();
         self.reasoning.add(start..start + tag + 8 + blanks);
     }
 
@@ -177,6 +202,7 @@ impl CanonicalText {
     }
 
     /// Appends a mark and a raw string.
+    #[inline]
     pub(super) fn raw(&mut self, mark: Mark, string: &str) {
         self.calls += usize::from(matches!(mark, Mark::Call));
         self.media += usize::from(matches!(mark, Mark::Media));
@@ -191,10 +217,24 @@ impl CanonicalText {
     }
 
     /// Appends a mark and the text unless it is empty or missing.
+    #[inline]
     pub(super) fn text_if_any(&mut self, mark: Mark, text: Option<Text<'_>>) {
         if let Some(text) = text.filter(|text| !text.raw().is_empty()) {
             self.text(mark, text);
         }
+    }
+
+    /// Reads a string and appends it, without its escapes, after a mark. An empty string has none.
+    ///
+    /// Returns `None` where a value of another form follows.
+    pub(super) fn read_text(&mut self, mark: Mark, reader: &mut Reader<'_>) -> Option<()> {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&[0xff, mark as u8]);
+        reader.plain_append(&mut self.bytes)?;
+        if self.bytes.len() == start + 2 {
+            self.bytes.truncate(start);
+        }
+        Some(())
     }
 
     /// Appends the unescaped text without a mark.

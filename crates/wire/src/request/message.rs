@@ -3,6 +3,7 @@
 use super::canonical_text::{CanonicalText, Mark};
 use super::lenient::{self, Deferred, Value};
 use super::part::{self, Omit};
+use super::plain_message;
 use super::tool::{self, Call};
 use crate::error::WireError;
 use crate::json::{Kind, Reader, Text};
@@ -19,6 +20,9 @@ pub(super) fn messages(
         return Ok(());
     }
     while reader.next_item()? {
+        if plain_message::convert(reader, canonical, omit) {
+            continue;
+        }
         if reader.kind()? != Kind::Object {
             return Err(WireError::expected(reader.at(), "a message"));
         }
@@ -189,8 +193,8 @@ impl<'a> Rest<'a> {
         let start = canonical.len();
         canonical.text_if_any(Mark::Reasoning, reasoning.or(reasoning_content));
         canonical.mark_reasoning(start);
-        for calls in self.calls.into_iter().flatten() {
-            tool::calls(calls, canonical)?;
+        for mut calls in self.calls.into_iter().flatten() {
+            tool::calls(&mut calls, canonical)?;
         }
         canonical.text_if_any(Mark::Name, self.name);
         canonical.text_if_any(Mark::CallId, self.tool_call_id);

@@ -40,6 +40,7 @@ mod lenient;
 mod message;
 mod model_splice;
 mod part;
+mod plain_message;
 mod prompt_batch;
 mod reader;
 mod reasoning;

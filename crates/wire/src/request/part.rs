@@ -73,6 +73,7 @@ pub(super) fn parts(
     while reader.next_item()? {
         match reader.kind()? {
             Kind::Text => canonical.text_if_any(mark, Some(reader.text()?)),
+            Kind::Object if is_plain_part(reader, canonical, mark, omit) => {}
             Kind::Object => part(reader, canonical, mark, omit)?,
             Kind::Null => _ = reader.null()?,
             _ => return Err(WireError::expected(reader.at(), "a part")),
@@ -91,6 +92,126 @@ impl Omit {
                 // Only an escape can make an equal text look different.
                 Some((is, _)) => is == b'\\' && text.read().starts_with(BILLING),
             }
+    }
+}
+
+/// Converts a part as [`plain_part`] does. Returns `false` for a part of another form, which is
+/// then not read.
+fn is_plain_part(
+    reader: &mut Reader<'_>,
+    canonical: &mut CanonicalText,
+    mark: Mark,
+    omit: Omit,
+) -> bool {
+    let before = canonical.checkpoint();
+    let unread = reader.clone();
+    let converted = plain_part(reader, canonical, mark, omit).is_some();
+    if !converted {
+        *reader = unread;
+        canonical.back_to(before);
+    }
+    converted
+}
+
+/// Converts a part of a usual type, whose keys come in the order of the canonical text, in the
+/// pass that reads it.
+fn plain_part(
+    reader: &mut Reader<'_>,
+    canonical: &mut CanonicalText,
+    mark: Mark,
+    omit: Omit,
+) -> Option<()> {
+    reader.plain_open(b'{')?;
+    let first = reader.plain_goes_on(b'}')? && reader.plain_key()? == "type";
+    match reader.plain_text().filter(|_| first && !omit.billing)? {
+        "text" | "input_text" | "output_text" => plain_text(reader, canonical, "text", mark),
+        "thinking" => {
+            let start = canonical.len();
+            plain_text(reader, canonical, "thinking", Mark::Reasoning)?;
+            canonical.mark_reasoning(start);
+            Some(())
+        }
+        "tool_use" => plain_call(reader, canonical),
+        "tool_result" if !omit.nested => plain_result(reader, canonical),
+        _ => None,
+    }
+}
+
+/// Converts the rest of a part with a text under `name`.
+fn plain_text(
+    reader: &mut Reader<'_>,
+    canonical: &mut CanonicalText,
+    name: &str,
+    mark: Mark,
+) -> Option<()> {
+    let mut found = false;
+    while reader.plain_goes_on(b'}')? {
+        match reader.plain_key()? {
+            key if key == name && !found => {
+                canonical.read_text(mark, reader)?;
+                found = true;
+            }
+            "type" | "text" | "thinking" => return None,
+            _ => _ = reader.skip().ok()?,
+        }
+    }
+    Some(())
+}
+
+/// Converts the rest of a tool call.
+fn plain_call(reader: &mut Reader<'_>, canonical: &mut CanonicalText) -> Option<()> {
+    let mut call = Call::default();
+    while reader.plain_goes_on(b'}')? {
+        match reader.plain_key()? {
+            "id" => call.id = lenient::any_string(reader).ok()?,
+            "name" => call.name = lenient::any_string(reader).ok()?,
+            "input" => call.arguments = lenient::value(reader).ok()?,
+            "type" => return None,
+            _ => _ = reader.skip().ok()?,
+        }
+    }
+    call.write(canonical);
+    Some(())
+}
+
+/// Converts the rest of the result of a tool.
+fn plain_result(reader: &mut Reader<'_>, canonical: &mut CanonicalText) -> Option<()> {
+    let start = canonical.len();
+    if !reader.plain_goes_on(b'}')? || reader.plain_key()? != "tool_use_id" {
+        return None;
+    }
+    canonical.text(Mark::Result, reader.text().ok()?);
+    let (mut found, mut failed) = (false, false);
+    while reader.plain_goes_on(b'}')? {
+        match reader.plain_key()? {
+            "content" if !found => {
+                plain_content(reader, canonical, Omit { nested: true, ..Omit::default() })?;
+                found = true;
+            }
+            "type" | "tool_use_id" | "content" => return None,
+            "is_error" => failed = reader.skip().ok()? == "true",
+            _ => _ = reader.skip().ok()?,
+        }
+    }
+    if failed {
+        canonical.raw(Mark::Failed, "");
+    }
+    canonical.raw(Mark::End, "");
+    canonical.result(start);
+    Some(())
+}
+
+/// Converts content in the pass that reads it. `None` if it is neither a string, parts nor `null`.
+pub(super) fn plain_content(
+    reader: &mut Reader<'_>,
+    canonical: &mut CanonicalText,
+    omit: Omit,
+) -> Option<()> {
+    match reader.kind().ok()? {
+        Kind::Text => canonical.read_text(Mark::Text, reader),
+        Kind::Array => parts(reader, canonical, Mark::Text, omit).ok(),
+        Kind::Null => reader.null().ok().map(|_| ()),
+        _ => None,
     }
 }
 

@@ -128,19 +128,19 @@ impl<'a> Call<'a> {
 }
 
 /// Converts the calls of a message, or its single `function_call`.
-pub(super) fn calls(mut reader: Reader<'_>, canonical: &mut CanonicalText) -> Result<()> {
+pub(super) fn calls(reader: &mut Reader<'_>, canonical: &mut CanonicalText) -> Result<()> {
     if reader.kind()? == Kind::Object {
-        Call::read(&mut reader)?.write(canonical);
+        Call::read(reader)?.write(canonical);
         return Ok(());
     }
-    if !lenient::array(&mut reader, "an array of calls")? {
+    if !lenient::array(reader, "an array of calls")? {
         return Ok(());
     }
     while reader.next_item()? {
         if reader.kind()? != Kind::Object {
             return Err(WireError::expected(reader.at(), "a call"));
         }
-        Call::read(&mut reader)?.write(canonical);
+        Call::read(reader)?.write(canonical);
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ mod kv_transfer;
 mod random;
 mod turns;
 mod twin;
+mod usual;
 
 use slotwise::Prompt;
 use slotwise_wire::WireError;
