@@ -169,7 +169,9 @@ test('the configuration of flow control goes in and comes out', () => {
   const more = { saturation: concurrency, usageLimit: { type: 'soft-reflective' } };
   const got = new Scheduler({ flow: { ...more, sessionAdmission: {} } }).config.flow;
   assert.deepEqual([got.saturation, got.usageLimit], [more.saturation, more.usageLimit]);
-  assert.equal(got.sessionAdmission.share, 0.8);
+  assert.deepEqual([got.sessionAdmission.share, got.sessionAdmission.shareMax], [0.8, 0.8]);
+  const { config: high } = new Scheduler({ flow: { sessionAdmission: { share: 0.9 } } });
+  assert.equal(high.flow.sessionAdmission.share, 0.9);
 });
 
 test('mistakes in it are named as they are written', () => {

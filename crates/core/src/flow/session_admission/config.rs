@@ -26,8 +26,8 @@ pub struct SessionAdmissionConfig {
     pub share: f64,
     /// Lower limit of the share.
     pub share_min: f64,
-    /// Upper limit of the share. Above it, sessions in overload evicted each other before the
-    /// answers that reveal it came back.
+    /// Upper limit of the learned share, unless `share` is larger and thus the limit itself. Above
+    /// 0.8, sessions in overload evicted each other before the answers that reveal it came back.
     pub share_max: f64,
     /// Initial time for which a session stays active with nothing in flight; later it is learned
     /// from return times.
@@ -49,7 +49,7 @@ impl Default for SessionAdmissionConfig {
         Self {
             share: 0.8,
             share_min: 0.6,
-            share_max: 0.85,
+            share_max: 0.8,
             idle_time: Duration::from_secs(30),
             idle_time_min: Duration::from_secs(5),
             idle_time_max: Duration::from_secs(900),
@@ -61,19 +61,18 @@ impl Default for SessionAdmissionConfig {
 impl SessionAdmissionConfig {
     /// The first invalid field, and the condition that it violates.
     pub(crate) fn invalid(&self) -> Option<(&'static str, &'static str)> {
-        let shares =
-            self.share_min > 0.0 && self.share_min <= self.share_max && self.share_max <= 1.0;
         let times = !self.idle_time_min.is_zero() && self.idle_time_min <= self.idle_time_max;
         let fields = [
+            ("flow.session_admission.share_min", "must be greater than 0", self.share_min > 0.0),
             (
-                "flow.session_admission.share_min",
-                "must be greater than 0, and share_max between it and 1",
-                shares,
+                "flow.session_admission.share_max",
+                "must be greater than 0 and at most 1",
+                self.share_max > 0.0 && self.share_max <= 1.0,
             ),
             (
                 "flow.session_admission.share",
-                "must lie between share_min and share_max",
-                (self.share_min..=self.share_max).contains(&self.share),
+                "must lie between share_min and 1",
+                (self.share_min..=1.0).contains(&self.share),
             ),
             (
                 "flow.session_admission.idle_time_min",
@@ -107,7 +106,10 @@ mod tests {
         };
         assert_eq!(field(|_| {}), None);
         assert_eq!(field(|c| c.share = f64::NAN), Some("flow.session_admission.share"));
-        assert_eq!(field(|c| c.share_max = 1.1), Some("flow.session_admission.share_min"));
+        assert_eq!(field(|c| c.share = 0.5), Some("flow.session_admission.share"));
+        assert_eq!(field(|c| c.share_min = 0.0), Some("flow.session_admission.share_min"));
+        assert_eq!(field(|c| c.share_max = 1.1), Some("flow.session_admission.share_max"));
+        assert_eq!(field(|c| c.share = 0.95), None, "it is its own upper limit");
         assert_eq!(
             field(|c| c.idle_time_min = Duration::ZERO),
             Some("flow.session_admission.idle_time_min")

@@ -35,7 +35,7 @@ impl Share {
         Self {
             now: config.share,
             least: config.share_min,
-            most: config.share_max,
+            most: if config.share > config.share_max { config.share } else { config.share_max },
             expected: 0,
             lost: 0,
             limiting: false,
@@ -72,9 +72,13 @@ impl Share {
 mod tests {
     use super::*;
 
-    fn after(steps: u32, reported: u32, limiting: bool) -> f64 {
-        let mut share = Share::new(&SessionAdmissionConfig::default());
-        for _ in 0..20 * steps {
+    fn after(count: u32, reported: u32, limiting: bool) -> f64 {
+        steps(&SessionAdmissionConfig::default(), count, reported, limiting)
+    }
+
+    fn steps(config: &SessionAdmissionConfig, count: u32, reported: u32, limiting: bool) -> f64 {
+        let mut share = Share::new(config);
+        for _ in 0..20 * count {
             if limiting {
                 share.record_limiting();
             }
@@ -91,9 +95,17 @@ mod tests {
 
     #[test]
     fn it_rises_only_while_it_holds_somebody_back() {
-        assert!((after(3, 95_000, true) - 0.83).abs() < 1e-9);
-        assert!((after(100, u32::MAX, true) - 0.85).abs() < 1e-9);
-        assert!((after(100, 95_000, false) - 0.8).abs() < 1e-9);
+        let low = SessionAdmissionConfig { share: 0.7, ..SessionAdmissionConfig::default() };
+        assert!((steps(&low, 3, 95_000, true) - 0.73).abs() < 1e-9);
+        assert!((steps(&low, 100, u32::MAX, true) - 0.8).abs() < 1e-9);
+        assert!((steps(&low, 100, 95_000, false) - 0.7).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_configured_share_above_the_maximum_is_the_maximum() {
+        let high = SessionAdmissionConfig { share: 0.9, ..SessionAdmissionConfig::default() };
+        assert!((steps(&high, 100, u32::MAX, true) - 0.9).abs() < 1e-9);
+        assert!((steps(&high, 1, 80_000, true) - 0.9 * 0.95).abs() < 1e-9);
     }
 
     #[test]
