@@ -39,7 +39,8 @@ QueueOrder: TypeAlias = Literal["fcfs", "edf", "slo_deadline", "shortest_work"]
 """Which request of a flow is served first.
 
 ``fcfs``: the oldest. ``edf``: the one that expires first. ``slo_deadline``: the one whose first
-token is due first. ``shortest_work``: the shortest, with credit for time spent waiting."""
+token is due first. ``shortest_work``: the shortest, with credit for time spent waiting unless
+requests of the band expire."""
 
 DeciderName: TypeAlias = Literal[
     "always-disagg-pd-decider",
@@ -277,7 +278,7 @@ class SessionAdmissionConfig:
     share_min: float = _GUARD["share_min"]
     """The minimum of the learned share."""
     share_max: float = _GUARD["share_max"]
-    """The maximum of the learned share."""
+    """The maximum of the learned share, unless ``share`` is larger itself."""
     idle_time: float = _GUARD["idle_time"]
     """Initial time that a session stays active without a request in flight. It is then learned."""
     idle_time_min: float = _GUARD["idle_time_min"]

@@ -27,7 +27,8 @@ pub struct FlowConfig {
     )]
     pub fairness: Option<String>,
     /// The request of a flow that is served first: by arrival; by expiry; by the deadline of its
-    /// first token; or by least work. Default: `'shortest_work'`.
+    /// first token; or by least work, less with age unless requests of the band expire. Default:
+    /// `'shortest_work'`.
     #[napi(ts_type = "'fcfs' | 'edf' | 'slo_deadline' | 'shortest_work'")]
     pub order: Option<String>,
     /// Share of the dispatched seconds for lower bands while a higher one waits too, up to 0.5.
@@ -131,7 +132,7 @@ pub struct SessionAdmissionConfig {
     pub share: Option<f64>,
     /// The share never becomes smaller. Default: 0.6.
     pub share_min: Option<f64>,
-    /// The share never becomes larger. Default: 0.85.
+    /// The share never becomes larger, unless `share` is larger itself. Default: 0.8.
     pub share_max: Option<f64>,
     /// Initial milliseconds that a session without requests in flight stays active; learned from
     /// then on. Default: 30,000.

@@ -116,7 +116,9 @@ pub enum QueueOrder {
     /// The request whose first token is due first. Requests without a due time are last.
     SloDeadline,
     /// The least predicted work. Each second of waiting counts as 0.1 s less work, so no request
-    /// starves.
+    /// starves. After a request of the band has expired, waiting does not count for as long as that
+    /// request had waited. In overload, the longest requests then expire, and the others are not
+    /// delayed until shortly before they expire, too.
     #[default]
     ShortestWork,
 }

@@ -15,6 +15,7 @@ use hashbrown::HashMap;
 use super::config::Fairness;
 use super::fairness::Virtual;
 use super::heap::{Heap, HeapArena};
+use super::order::AgeClock;
 use super::slab::{NONE, Slab};
 use crate::prefix::keyed_state::KeyedState;
 use crate::time::{Instant, Seconds};
@@ -45,6 +46,8 @@ pub(super) struct Band {
     pub(super) ahead: Heap,
     /// Idle flows; the first is the one to forget next.
     pub(super) idle: Heap,
+    /// By which its requests age; new for a band that was empty.
+    pub(super) ages: AgeClock,
 }
 
 /// Requests of one priority and one fairness id.
@@ -137,6 +140,9 @@ impl Ledger {
         let band = self.band_of(priority);
         let at = self.flow_of(band, id);
         let (band, flow) = (&mut self.bands[band], &mut self.flows[at]);
+        if band.sum.requests == 0 {
+            band.ages = AgeClock::default();
+        }
         if flow.len == 0 {
             self.standings.remove(&mut band.idle, at);
             self.idle -= 1;
@@ -149,6 +155,11 @@ impl Ledger {
         self.standings.insert(&mut band.ahead, at, flow.ahead(self.fairness));
         band.sum.add(sum);
         at
+    }
+
+    /// The clock by which the requests of a flow age.
+    pub(super) fn ages_of(&mut self, flow: u32) -> &mut AgeClock {
+        &mut self.bands[self.flows[flow].band].ages
     }
 
     /// Charges a flow for a request, which must still [`leave`](Self::leave).
@@ -257,6 +268,7 @@ impl Ledger {
                 flows: HashMap::with_hasher(self.hash_state),
                 ahead: Heap::EMPTY,
                 idle: Heap::EMPTY,
+                ages: AgeClock::default(),
             })
         })
     }

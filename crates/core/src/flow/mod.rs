@@ -219,8 +219,9 @@ impl<T> RequestQueue<T> {
             Err(full) => return Err((request.what, full)),
         };
         self.numbered += 1;
-        let rank = Rank::new(self.config.order, self.now, &admission, self.numbered);
         let flow = self.ledger.enter(priority, id, weight, charge, sum);
+        let come = self.ledger.ages_of(flow).read(self.now);
+        let rank = Rank::new(self.config.order, come, &admission, self.numbered);
         let index = self.requests.insert(request);
         let queue = self.queues.join(&self.ledger.flows, flow, index, rank);
         let older = core::mem::replace(&mut self.ledger.flows[flow].newest, index);
@@ -256,8 +257,12 @@ impl<T> RequestQueue<T> {
     /// Removes all requests that expire by `now`.
     pub(crate) fn expire(&mut self, now: Instant) {
         self.now = self.now.max(now);
-        while self.next_timeout().is_some_and(|at| at <= self.now) {
-            self.evict(self.expiring.first, Eviction::Expired);
+        while let Some(at) = self.next_timeout().filter(|at| *at <= self.now) {
+            let index = self.expiring.first;
+            let request = &self.requests[index];
+            let (queue, waited) = (request.queue, at.saturating_since(request.enqueued));
+            self.ledger.ages_of(self.queues.flow_of(queue)).stop(at, waited);
+            self.evict(index, Eviction::Expired);
         }
     }
 

@@ -54,6 +54,22 @@ pub(super) enum Place {
 pub(super) struct Band {
     pub(super) flows: BTreeMap<u64, Flow>,
     clock: f64,
+    /// From when to when requests did not age, in microseconds.
+    still: Vec<(u64, u64)>,
+}
+
+impl Band {
+    /// Microseconds up to `now` in which requests aged.
+    fn aged(&self, now: Instant) -> u64 {
+        let (mut aged, mut at) = (0, 0);
+        let mut still = self.still.clone();
+        still.sort_unstable();
+        for (from, to) in still.into_iter().chain([(u64::MAX, u64::MAX)]) {
+            aged += from.min(now.as_micros()).saturating_sub(at);
+            at = at.max(to);
+        }
+        aged
+    }
 }
 
 /// Nanoseconds: whole ones below 2^53 in this test, so that sums are exact until they are halved.
@@ -86,6 +102,12 @@ impl Model {
         let Admission { priority, cost, .. } = admission;
         let flow = if self.config.fairness == Fairness::GlobalStrict { 0 } else { admission.flow };
         let micros = |at: Option<Instant>| at.map_or(u64::MAX, Instant::as_micros);
+        let waits = self.waiting.iter().any(|other| other.admission.priority == priority);
+        if let Some(band) = self.bands.get_mut(&priority).filter(|_| !waits) {
+            band.still.clear();
+        }
+        let band = self.bands.get(&priority);
+        let aged = band.map_or(self.now.as_micros(), |band| band.aged(self.now));
         let entry = Entry {
             number: self.numbered + 1,
             admission,
@@ -98,7 +120,7 @@ impl Model {
                 QueueOrder::Fcfs => 0,
                 QueueOrder::Edf => micros(admission.expires),
                 QueueOrder::SloDeadline => micros(admission.slo),
-                QueueOrder::ShortestWork => cost.to_nanos() + 100 * self.now.as_micros(),
+                QueueOrder::ShortestWork => cost.to_nanos() + 100 * aged,
             },
         };
         let preemption_candidates = self.make_room(&entry)?;
@@ -134,6 +156,12 @@ impl Model {
             if at > self.now {
                 break;
             }
+            let entry = self.waiting.iter().find(|entry| entry.number == number);
+            let entry = entry.expect("it waits");
+            let (priority, waited) =
+                (entry.admission.priority, at.saturating_since(entry.enqueued));
+            let span = (at.as_micros(), (at + waited).as_micros());
+            self.bands.entry(priority).or_default().still.push(span);
             self.evict(number, Eviction::Expired);
         }
     }

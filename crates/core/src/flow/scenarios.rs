@@ -308,6 +308,22 @@ fn work_that_is_short_goes_first_and_nobody_waits_for_ever() {
 }
 
 #[test]
+fn while_requests_expire_nobody_goes_first_for_its_age() {
+    let mut room = room(|config| config.order = QueueOrder::ShortestWork);
+    let later = |seconds| NOW + Duration::from_secs(seconds);
+    let cost = |seconds| Admission { cost: Seconds::new(seconds), ..ADMISSION };
+    let expires = Some(later(30));
+    room.enqueue(NOW, Admission { expires, ..cost(9.0) }, "expires").expect("room");
+    room.enqueue(later(29), cost(3.0), "longer").expect("room");
+    room.enqueue(later(59), cost(1.0), "within 30 seconds").expect("room");
+    room.enqueue(later(81), cost(1.0), "after 20 more").expect("room");
+    room.enqueue(later(82), Admission { priority: 1, ..cost(2.0) }, "other band").expect("room");
+    while room.next_evicted().is_some() {}
+    let all = ["other band", "within 30 seconds", "longer", "after 20 more"];
+    assert_eq!(order(&mut room), all);
+}
+
+#[test]
 fn a_request_takes_little_memory() {
     let nodes = HeapArena::<Rank>::NODE_BYTES + HeapArena::<(Instant, u64)>::NODE_BYTES;
     assert_eq!(size_of::<Option<Request<()>>>() + nodes, 120);

@@ -864,7 +864,8 @@ export interface FlowConfig {
   fairness?: 'start_time' | 'round_robin' | 'global_strict' | 'least_attained_service' | 'least_attained_tokens'
   /**
    * The request of a flow that is served first: by arrival; by expiry; by the deadline of its
-   * first token; or by least work. Default: `'shortest_work'`.
+   * first token; or by least work, less with age unless requests of the band expire. Default:
+   * `'shortest_work'`.
    */
   order?: 'fcfs' | 'edf' | 'slo_deadline' | 'shortest_work'
   /**
@@ -1606,7 +1607,7 @@ export interface SessionAdmissionConfig {
   share?: number
   /** The share never becomes smaller. Default: 0.6. */
   shareMin?: number
-  /** The share never becomes larger. Default: 0.85. */
+  /** The share never becomes larger, unless `share` is larger itself. Default: 0.8. */
   shareMax?: number
   /**
    * Initial milliseconds that a session without requests in flight stays active; learned from
