@@ -118,6 +118,9 @@ impl MetricsReader {
         let mut aggregate = PageAggregate::default();
         let mut labels = Vec::new();
         let mut skipped = 0;
+        // Lines of one metric are adjacent, and most metrics are not wanted: their name is found
+        // and looked up once. No wanted metric has an empty name.
+        let mut unwanted: &[u8] = b"";
         let mut next = 0;
         while let Some(rest) = page.get(next..).filter(|rest| !rest.is_empty()) {
             let start = next;
@@ -131,11 +134,11 @@ impl MetricsReader {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             let blanks = line.iter().take_while(|byte| is_blank(**byte)).count();
             let text = line.get(blanks..).unwrap_or_default();
-            let name = text
-                .get(..memchr3(b'{', b' ', b'\t', text).unwrap_or(text.len()))
-                .unwrap_or_default();
-            let wanted = self.names.find(name);
+            let known = has_name(text, unwanted);
+            let name = if known { unwanted } else { name(text) };
+            let wanted = if known { &[] } else { self.names.find(name) };
             if wanted.is_empty() {
+                unwanted = name;
                 skipped += usize::from(!may_be_sample(text, name));
                 continue;
             }
@@ -222,6 +225,18 @@ impl Default for MetricsReader {
 
 const fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
+}
+
+/// The name of a line's metric: all before its labels or its value.
+fn name(text: &[u8]) -> &[u8] {
+    let end = memchr3(b'{', b' ', b'\t', text).unwrap_or(text.len());
+    text.get(..end).unwrap_or_default()
+}
+
+/// Whether the name of a line's metric is that of an earlier line.
+fn has_name(text: &[u8], name: &[u8]) -> bool {
+    text.strip_prefix(name)
+        .is_some_and(|rest| matches!(rest.first(), None | Some(b'{' | b' ' | b'\t')))
 }
 
 /// Whether a line is a sample or a comment of the format. Called only for pages without any known

@@ -122,6 +122,16 @@ impl<'a> Value<'a> {
     }
 }
 
+/// Whether the name of a label may contain a byte.
+const OF_NAMES: [bool; 256] = {
+    let (mut of_names, mut byte) = ([false; 256], 0);
+    while byte < 256 {
+        of_names[byte] = (byte as u8).is_ascii_alphanumeric() || byte as u8 == b'_';
+        byte += 1;
+    }
+    of_names
+};
+
 struct Cursor<'a> {
     /// The page up to the end of the line.
     line: &'a [u8],
@@ -131,8 +141,7 @@ struct Cursor<'a> {
 impl<'a> Cursor<'a> {
     fn label(&mut self) -> Result<Label<'a>> {
         let start = self.at;
-        let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
-        self.at += self.rest().iter().take_while(|byte| is_name(byte)).count();
+        self.at += self.rest().iter().take_while(|byte| OF_NAMES[usize::from(**byte)]).count();
         let name = self.since(start);
         if name.first().is_none_or(u8::is_ascii_digit) {
             return Err(WireError::expected(start, "the name of a label"));
