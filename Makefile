@@ -14,7 +14,7 @@ PYTHON ?= python3
 
 SIM = cargo run --quiet --release -p slotwise-sim --
 
-.PHONY: help demo test test-rust test-python test-node test-examples test-hosts test-busy test-slow test-vllm lint doc bench instructions bench-check bench-python bench-node bench-rivals clean
+.PHONY: help demo test test-rust test-python test-node test-examples test-hosts test-busy test-slow test-vllm lint doc bench instructions bench-check bench-python bench-node bench-rivals soak clean
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -96,6 +96,9 @@ instructions: ## Counts instructions of decisions with callgrind. BEFORE=file co
 
 bench-check: ## Fails if one of twelve operations takes 3 % more instructions than recorded
 	benches/check.sh
+
+soak: ## A gateway of 65,000 endpoints for an hour of its time: MINUTES=5 FILL=1 for less
+	cargo run --quiet -p slotwise-benches --bin soak --profile bench -- --minutes $(or $(MINUTES),60) --fill $(or $(FILL),10)
 
 bench-python: ## Times decisions from Python, an empty call and rivals. After test-python
 	target/python/bin/python python/bench/pick.py

@@ -6,19 +6,24 @@
 //! - [`HeldPrompts`]: a prefix index that engines' events of one block change.
 //! - [`FullQueue`]: a scheduler in which many requests are queued.
 //! - [`chat_body`], [`agent`], [`blocks`], [`METRICS_PAGE`] and others: bytes of clients and engines.
+//! - [`Soak`]: a large gateway under steady traffic, with the times of its calls ([`CallTimes`]).
 
 mod blocks;
+mod call_times;
 mod pool;
 mod profile;
 mod prompts;
 mod queue;
+mod soak;
 mod wire;
 
 pub use blocks::HeldPrompts;
+pub use call_times::CallTimes;
 pub use pool::LoadedPool;
 pub use profile::ProfilePool;
 pub use prompts::{Prompt, prompts};
 pub use queue::FullQueue;
+pub use soak::{Soak, SoakMinute, SoakSize};
 pub use wire::{
     KEYS, METRICS_PAGE, SENTENCE, agent, blocks, chat_body, many_messages, prose, token_ids,
 };
