@@ -185,7 +185,8 @@ class Scheduler(_core.Scheduler):
 
         An endpoint that sends no token within :meth:`Dispatch.idle_limit` times out; after the
         first token, the limit is 60 s. A complete answer counts, whether its connection then
-        breaks or stays open.
+        breaks or stays open. A stream that breaks off or times out ends with an error event of
+        the client's API. Where none can follow, iterating raises.
 
         .. code-block:: python
 

@@ -155,9 +155,10 @@ async def forward(
 class Body:
     """The chunks of a reply, beginning with the buffered ones.
 
-    The end of the chunks ends the request. If the connection to the engine breaks within the
-    answer, the error of the HTTP client is raised. If the engine sends no token within the idle
-    limit, :class:`slotwise.IdleTimeoutError` is raised.
+    The end of the chunks ends the request. A stream that breaks off, or sends no token within the
+    idle limit, ends with an error event of the client's API; ``Reply.lease.outcome`` has the cause.
+    Where no event can follow, the error of the HTTP client or
+    :class:`slotwise.IdleTimeoutError` is raised.
 
     This is a class because a generator that was never started does not run its ``finally`` block.
     """

@@ -10,6 +10,11 @@ from contextlib import asynccontextmanager
 EVENT = b'data: {"choices":[{"index":0,"delta":{"content":"x"}}]}\n\n'
 DONE = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
 ERROR_EVENT = b'data: {"error":{"message":"the engine died","code":500}}\n\n'
+CUT_EVENT = (
+    b'data: {"error":{"message":"the engine failed before the end of the answer",'
+    b'"type":"server_error","param":null,"code":"engine_failed"}}\n\n'
+)
+"""The last event of a stream that breaks off, as gateways add it."""
 REFUSED_EVENT = b'data: {"error":{"message":"bad request","code":400}}\n\n'
 PREFILLED = {
     "choices": [{"message": {"content": "x"}, "finish_reason": "length"}],
@@ -36,8 +41,9 @@ class Engine:
     404.
     """
 
-    def __init__(self, manner: str | int = "good") -> None:
+    def __init__(self, manner: str | int = "good", host: str = "127.0.0.1") -> None:
         self.manner = manner
+        self._host = host
         self.bodies: list[bytes] = []
         self.headers: list[dict[str, str]] = []
         self.targets: list[str] = []
@@ -60,8 +66,8 @@ class Engine:
 
     async def start(self) -> None:
         port = int(self.url.rsplit(":", 1)[1]) if self.url else 0
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        self._server = await asyncio.start_server(self._serve, self._host, port)
+        self.url = f"http://{self._host}:{self._server.sockets[0].getsockname()[1]}"
 
     async def stop(self) -> None:
         """Refuses new connections, and breaks open ones."""

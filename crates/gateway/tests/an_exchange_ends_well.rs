@@ -9,7 +9,7 @@ use slotwise::plugins::{
 use slotwise::{Config, Decision, Endpoint, Instant, RejectReason, Request, Scheduler};
 use slotwise_gateway::exchange::{Passing, Reply};
 use slotwise_gateway::{Exchange, Gateway, Output};
-use slotwise_wire::outcome::{BodyShape, Reason, Refusal};
+use slotwise_wire::outcome::{BodyShape, Reason, Refusal, StreamError};
 use slotwise_wire::response::CloseReason;
 
 const NOW: Instant = Instant::ORIGIN;
@@ -239,5 +239,51 @@ fn a_stream_that_breaks_after_its_end_ends_cleanly() {
         exchange.handle_close(&mut gateway, NOW, close);
         assert_eq!(outputs(&mut exchange), [Output::Abort, Output::End]);
         assert_eq!(gateway.scheduler().stats().completed, 1);
+    }
+}
+
+#[test]
+fn a_stream_that_is_cut_ends_with_an_error_event() {
+    let cases = [
+        (CloseReason::Clean, StreamError::Cut),
+        (CloseReason::Broken, StreamError::Cut),
+        (CloseReason::TimedOut, StreamError::TimedOut),
+    ];
+    for (close, error) in cases {
+        for (path, shape) in
+            [("/v1/messages", BodyShape::Anthropic), ("/v1/completions", BodyShape::OpenAi)]
+        {
+            let mut gateway = gateway();
+            let mut exchange = Exchange::new(BodyShape::of_path(path));
+            pick(&mut gateway, &mut exchange);
+            exchange.handle_head(200, STREAM);
+            exchange.handle_chunk(&mut gateway, NOW, EVENT);
+            outputs(&mut exchange);
+            exchange.handle_close(&mut gateway, NOW, close);
+            let outputs: Vec<Output> = outputs(&mut exchange)
+                .into_iter()
+                .filter(|output| *output != Output::Abort)
+                .collect();
+            assert_eq!(outputs, [Output::Body(error.event(shape).into_bytes()), Output::End]);
+            assert_eq!((in_flight(&gateway), gateway.scheduler().stats().failed), ((0, 0), 1));
+        }
+    }
+}
+
+#[test]
+fn nothing_can_follow_a_part_of_an_event_or_an_error_of_the_engine() {
+    let ends: [(&[u8], Output); 2] = [
+        (b"data: {\"cho", Output::Break),
+        (b"data: {\"error\":{\"code\":500}}\n\n", Output::Break),
+    ];
+    for (last, end) in ends {
+        let mut gateway = gateway();
+        let mut exchange = sent(&mut gateway);
+        exchange.handle_head(200, STREAM);
+        exchange.handle_chunk(&mut gateway, NOW, EVENT);
+        exchange.handle_chunk(&mut gateway, NOW, last);
+        outputs(&mut exchange);
+        exchange.handle_close(&mut gateway, NOW, CloseReason::Broken);
+        assert_eq!(outputs(&mut exchange), [Output::Abort, end]);
     }
 }

@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use slotwise::{Endpoint, EndpointId, Failure, Instant, Request, Scheduler};
 use slotwise_gateway::exchange::Passing;
 use slotwise_gateway::{Exchange, Gateway, Output};
-use slotwise_wire::outcome::BodyShape;
-use slotwise_wire::response::{CloseReason, ResponseReader};
+use slotwise_wire::outcome::{BodyShape, StreamError};
+use slotwise_wire::response::{AnswerEnd, CloseReason, ResponseReader};
 
 const ENGINES: usize = 4;
 const TOKEN: &[u8] = b"data: {\"choices\":[{\"text\":\"a\"}]}\n\n";
@@ -75,7 +75,8 @@ fn expected(asked: &[Engine], refusal: &Client) -> Client {
             held += chunk.len();
             sent |= reader.has_begun() || held >= Exchange::LOOK_AHEAD;
         }
-        let body = chunks.concat();
+        let mut body = chunks.concat();
+        let may_add = reader.is_between_events();
         let outcome = reader.finish(*close);
         if *close == CloseReason::ClientDisconnected {
             return if sent {
@@ -85,7 +86,16 @@ fn expected(asked: &[Engine], refusal: &Client) -> Client {
             };
         }
         if sent || !outcome.may_retry(false) {
-            let ended = !sent || *close == CloseReason::Clean || outcome.is_complete();
+            let mut ended = !sent || *close == CloseReason::Clean || outcome.is_complete();
+            let error = match outcome.end {
+                AnswerEnd::Cut => Some(StreamError::Cut),
+                AnswerEnd::TimedOut => Some(StreamError::TimedOut),
+                _ => None,
+            };
+            if let (Some(error), true) = (error, sent && may_add) {
+                body.extend_from_slice(error.event(BodyShape::OpenAi).as_bytes());
+                ended = true;
+            }
             return Client { status: Some(*status), body, ended: Some(ended) };
         }
         if *close == CloseReason::Clean && !(200..300).contains(status) {

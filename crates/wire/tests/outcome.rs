@@ -5,7 +5,10 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use slotwise::{Endpoint, EvictReason, Instant, RejectReason, Request, Scheduler};
-use slotwise_wire::outcome::{BodyShape, Cause, Outcome, Reason, Refusal, outcome_status};
+use slotwise_wire::outcome::{
+    BodyShape, Cause, Outcome, Reason, Refusal, StreamError, outcome_status,
+};
+use slotwise_wire::response::{AnswerEnd, CloseReason, ResponseReader};
 
 fn header(refusal: &Refusal<'_>, name: &str) -> Option<String> {
     refusal.headers().find(|(it, _)| *it == name).map(|(_, value)| value.into_owned())
@@ -28,6 +31,48 @@ fn bodies_are_as_their_libraries_read_them() {
         large.body(BodyShape::Anthropic),
         r#"{"type":"error","error":{"type":"request_too_large","message":"a \"quote\", \\ and\n\u0001"}}"#
     );
+}
+
+#[test]
+fn error_events_are_as_their_libraries_read_them() {
+    assert_eq!(
+        StreamError::Cut.event(BodyShape::OpenAi),
+        "data: {\"error\":{\"message\":\"the engine failed before the end of the answer\",\"type\":\"server_error\",\"param\":null,\"code\":\"engine_failed\"}}\n\n"
+    );
+    assert_eq!(
+        StreamError::TimedOut.event(BodyShape::Anthropic),
+        "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"timeout_error\",\"message\":\"the engine sent nothing for too long within the answer\"}}\n\n"
+    );
+    for error in [StreamError::Cut, StreamError::TimedOut] {
+        for shape in [BodyShape::OpenAi, BodyShape::Anthropic] {
+            let mut reader = ResponseReader::new(200, "text/event-stream");
+            reader.feed(b"data: {\"choices\":[{\"text\":\"a\"}]}\n\n");
+            assert!(reader.feed(error.event(shape).as_bytes()).ended, "another gateway sees it");
+            assert_eq!(reader.finish(CloseReason::Clean).end, AnswerEnd::Failed);
+        }
+    }
+}
+
+#[test]
+fn an_event_may_follow_only_a_whole_one() {
+    let between = |chunks: &[&str]| {
+        let mut reader = ResponseReader::new(200, "text/event-stream");
+        chunks.iter().for_each(|chunk| _ = reader.feed(chunk.as_bytes()));
+        reader.is_between_events()
+    };
+    for whole in ["", "data: {}\n\n", "event: a\ndata: {}\r\n\r\n", ": comment\n", "id: 1\n"] {
+        assert!(between(&[whole]), "{whole:?}");
+        let bytes: Vec<String> = whole.chars().map(String::from).collect();
+        let bytes: Vec<&str> = bytes.iter().map(String::as_str).collect();
+        assert!(between(&bytes), "{whole:?} in bytes");
+    }
+    for part in ["d", "data: {}\n", "event: a\n", ": comm", "data: {}\n\ndata", "data: [DONE]\n\n"]
+    {
+        assert!(!between(&[part]), "{part:?}");
+    }
+    let mut body = ResponseReader::new(200, "application/json");
+    body.feed(b"{}");
+    assert!(!body.is_between_events());
 }
 
 #[test]

@@ -238,6 +238,8 @@ class Serving:
             self._break(error)
         else:
             await response.write_eof()
+            if reply.status < 400:
+                _report(reply)
         return response
 
     def _break(self, error: Exception) -> None:
@@ -275,6 +277,13 @@ class Serving:
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=answer.tokens if completion is None else completion,
         )
+
+
+def _report(reply: Reply) -> None:
+    """Logs an answer that ended with an error."""
+    outcome = None if reply.lease is None else reply.lease.outcome
+    if outcome is not None and outcome.end not in ("complete", "refused"):
+        _log.warning("an answer broke off: %s", outcome.end)
 
 
 async def _read(request: web.BaseRequest) -> bytes:

@@ -7,7 +7,7 @@ import json
 
 import aiohttp
 import pytest
-from engines import DONE, ERROR_EVENT, EVENT, engines
+from engines import CUT_EVENT, DONE, ERROR_EVENT, EVENT, engines
 from fake_time import Time
 from running import ASKED, CHAT, one_pool, run, serving
 
@@ -58,16 +58,16 @@ def test_without_a_reachable_engine_the_refusal_has_the_shape_of_the_api() -> No
     run(test)
 
 
-def test_a_stream_that_breaks_off_breaks_off_for_the_client() -> None:
+def test_a_stream_that_breaks_off_ends_with_an_error_event(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async def test() -> None:
         async with engines("breaks") as pool, serving(one_pool(pool)) as host:
-            got = b""
-            with pytest.raises(aiohttp.ClientPayloadError):
-                async with host.post() as response:
-                    async for chunk in response.content.iter_any():
-                        got += chunk
-            assert got == EVENT
-            await host.until(lambda: host.stats().failed == 1)
+            assert (await host.whole()).body == EVENT + CUT_EVENT
+            assert host.stats().failed == 1
+            message = await host.whole({**ASKED, "max_tokens": 4}, "/v1/messages")
+            assert b"event: error\ndata: " in message.body
+            assert caplog.text.count("an answer broke off: cut") == 2
 
     run(test)
 

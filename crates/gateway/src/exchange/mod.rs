@@ -28,12 +28,12 @@ use alloc::vec::Vec;
 
 use slotwise::{Decision, Dispatch, EndpointId, Failure, Instant, Rejected, RequestId};
 use slotwise_wire::outcome::{BodyShape, Refusal};
-use slotwise_wire::response::{CloseReason, Outcome};
+use slotwise_wire::response::{CloseReason, Outcome, ResponseReader};
 
 pub use call::{Call, KvConnector};
 pub use output::{Output, Passing};
-use reply::HeldReply;
 pub use reply::Reply;
+use reply::{HeldReply, stream_error};
 use rewrite::Rewrite;
 use stages::PrefillCall;
 
@@ -72,6 +72,10 @@ use crate::lease::Lease;
 /// |---|---|
 /// | breaks | the whole answer, and a clean end |
 /// | stays open until the host's time-out | the same, and the connection is aborted |
+///
+/// A stream that is cut ends with an [error event](slotwise_wire::outcome::StreamError), and then
+/// cleanly: most client libraries do not notice a cut, and all know an error. After a part of an
+/// event nothing can be added, so the client's connection breaks, as for other bodies.
 ///
 /// Before the first token at most [`LOOK_AHEAD`](Self::LOOK_AHEAD) bytes and one chunk are kept,
 /// with as many of an earlier refusal. An example stands in the [crate's documentation](crate).
@@ -320,6 +324,7 @@ impl Exchange {
                 self.judge(lease, held, close);
             }
             State::Replying(mut lease) => {
+                let may_add = lease.reader().is_some_and(ResponseReader::is_between_events);
                 lease.close(gateway, now, close);
                 self.outcome = lease.outcome().copied();
                 self.abort_unless(close == CloseReason::Clean);
@@ -328,7 +333,12 @@ impl Exchange {
                 let mut rest = Vec::new();
                 self.rewrite.finish(&mut rest);
                 self.pass_on(rest);
-                self.outputs.push_back(if whole { Output::End } else { Output::Break });
+                let error = lease.outcome().and_then(stream_error).filter(|_| may_add);
+                if let Some(error) = error {
+                    self.pass_on(error.event(self.shape).into_bytes());
+                }
+                let ends = whole || error.is_some();
+                self.outputs.push_back(if ends { Output::End } else { Output::Break });
                 self.state = State::Ended(Some(lease));
             }
             other => self.state = other,

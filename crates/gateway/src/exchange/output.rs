@@ -24,8 +24,8 @@ pub enum Output {
     Body(Vec<u8>),
     /// The client has all of its response: end it as HTTP does. The last output.
     End,
-    /// The answer broke off after part of it was sent: break the client's connection, too. The last
-    /// output.
+    /// The answer broke off after part of it was sent, and no error can follow: break the client's
+    /// connection, too. The last output.
     Break,
 }
 

@@ -3,7 +3,8 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use slotwise_wire::outcome::{BodyShape, Refusal};
+use slotwise_wire::outcome::{BodyShape, Refusal, StreamError};
+use slotwise_wire::response::{AnswerEnd, Outcome};
 
 /// Status and headers of the client's response: those of an engine's answer, or of a refusal.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -79,6 +80,16 @@ impl HeldReply {
 
     pub(super) fn is_success(&self) -> bool {
         (200..300).contains(&self.reply.status)
+    }
+}
+
+/// The error of a stream that ended like this. None if the client has its answer, or an error of
+/// the engine's.
+pub(super) const fn stream_error(outcome: &Outcome) -> Option<StreamError> {
+    match outcome.end {
+        AnswerEnd::Cut => Some(StreamError::Cut),
+        AnswerEnd::TimedOut => Some(StreamError::TimedOut),
+        _ => None,
     }
 }
 

@@ -54,10 +54,41 @@ test('a stream that breaks after its end ends cleanly', async () => {
   assert.deepEqual(counts(scheduler), [1, 0, 0, 0]);
 });
 
-test('a stream that breaks before its end breaks for the client with the same error', async () => {
+test('a stream that breaks before its end ends with an error event', async () => {
   const scheduler = pool('a');
-  const response = await scheduler.forward(async () => answer([EVENT], { end: 'broken' }), request);
+  for (const end of ['broken', 'clean']) {
+    const response = await scheduler.forward(async () => answer([EVENT], { end }), request);
+    assert.match(await response.text(), /^data: .*\n\ndata: {"error":{"message":"the engine failed.*}\n\n$/);
+  }
+  assert.deepEqual(counts(scheduler), [0, 2, 0, 0]);
+});
+
+test('a stream that breaks within an event breaks for the client with the same error', async () => {
+  const scheduler = pool('a');
+  const part = answer([EVENT, 'data: {'], { end: 'broken' });
+  const response = await scheduler.forward(async () => part, request);
   await assert.rejects(response.text(), /reset/);
+  assert.deepEqual(counts(scheduler), [0, 1, 0, 0]);
+});
+
+test('a stream that falls silent ends with an error event', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  let now = 0;
+  const scheduler = new Scheduler({ seed: 1 }, { now: () => now });
+  scheduler.addEndpoint('a');
+  let closed = false;
+  const silent = answer([EVENT], { end: 'open', onCancel: () => (closed = true) });
+  const response = await scheduler.forward(async () => silent, request);
+  const reading = response.text();
+  for (now = 0; now < 60_000; now += 1_000) {
+    await setImmediate();
+    assert.ok(!closed, String(now));
+    t.mock.timers.tick(1_000);
+  }
+  await setImmediate();
+  t.mock.timers.tick(1);
+  assert.match(await reading, /"code":"engine_timed_out"/);
+  assert.ok(closed);
   assert.deepEqual(counts(scheduler), [0, 1, 0, 0]);
 });
 

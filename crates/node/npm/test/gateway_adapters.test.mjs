@@ -9,7 +9,7 @@ import slotwise from 'slotwise/fastify';
 import { Gateway } from 'slotwise/gateway';
 import { nodeHandler } from 'slotwise/node-http';
 import { webHandler } from 'slotwise/web';
-import { ASKED, CHAT, EVENT, WHOLE, engines, key, onePool, read, until } from './support/gateway.mjs';
+import { ASKED, CHAT, CUT_EVENT, EVENT, WHOLE, engines, key, onePool, read, until } from './support/gateway.mjs';
 
 /** A gateway that a host passes requests on to. */
 function gatewayOf(pool, { settings, ...configuration } = {}) {
@@ -86,8 +86,11 @@ for (const [name, serve] of Object.entries(ADAPTERS)) {
     assert.equal(gateway.pools.get('default').scheduler.stats().cancelled, 1);
   });
 
-  test(`${name}: what breaks off breaks off`, async (t) => {
-    const { chat } = await start(t, await engines(t, 'breaks'));
+  test(`${name}: what breaks off ends with an error event, or breaks off`, async (t) => {
+    const pool = await engines(t, 'breaks');
+    const { chat } = await start(t, pool);
+    assert.equal(await (await post(chat)).text(), EVENT + CUT_EVENT);
+    pool[0].manner = 'within';
     await assert.rejects(async () => (await post(chat)).text());
   });
 }
@@ -167,9 +170,9 @@ test('Hono: a client that leaves or drops the body ends the request at the engin
   assert.equal(gateway.pools.get('default').scheduler.stats().cancelled, 2);
 });
 
-test('Hono: what breaks off breaks off, and clients have limits by their address', async (t) => {
+test('Hono: what breaks off ends with an error event, and clients have limits by their address', async (t) => {
   const limits = { quotas: [{ measure: 'requests', limit: 1, window: 86_400 }] };
   const { post } = await hono(t, await engines(t, 'breaks'), { gates: { anonymous: { limits } } });
-  await assert.rejects(async () => (await post()).text());
+  assert.equal(await (await post()).text(), EVENT + CUT_EVENT);
   assert.equal((await post()).status, 429);
 });

@@ -2,7 +2,6 @@
 
 use core::fmt;
 
-use super::Reason;
 use crate::request::Api;
 
 /// The API whose client library parses the body.
@@ -13,6 +12,15 @@ pub enum BodyShape {
     OpenAi,
     /// Anthropic's: `{"type":"error","error":{"type":..,"message":..}}`.
     Anthropic,
+}
+
+/// An error's names in the APIs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Names {
+    pub(super) openai: &'static str,
+    pub(super) anthropic: &'static str,
+    /// The code in OpenAI's format.
+    pub(super) code: &'static str,
 }
 
 impl BodyShape {
@@ -44,7 +52,7 @@ impl BodyShape {
 
     pub(super) fn write(
         self,
-        reason: Reason,
+        names: Names,
         message: &str,
         retry_after_ms: Option<u64>,
         out: &mut impl fmt::Write,
@@ -54,13 +62,13 @@ impl BodyShape {
                 out.write_str(r#"{"error":{"message":"#)?;
                 write_text(message, out)?;
                 out.write_str(r#","type":"#)?;
-                write_text(reason.openai_type(), out)?;
+                write_text(names.openai, out)?;
                 out.write_str(r#","param":null,"code":"#)?;
-                write_text(reason.code(), out)?;
+                write_text(names.code, out)?;
             }
             Self::Anthropic => {
                 out.write_str(r#"{"type":"error","error":{"type":"#)?;
-                write_text(reason.anthropic_type(), out)?;
+                write_text(names.anthropic, out)?;
                 out.write_str(r#","message":"#)?;
                 write_text(message, out)?;
             }

@@ -6,10 +6,12 @@
 //! | `reason` | the names of each reason in every API |
 //! | `status` | the reference's outcomes, with their HTTP status |
 //! | `body` | the formats of error bodies |
+//! | `stream_error` | the event that ends a stream before its answer |
 
 mod body;
 mod reason;
 mod status;
+mod stream_error;
 
 use alloc::borrow::Cow;
 use alloc::format;
@@ -20,8 +22,10 @@ use core::time::Duration;
 use slotwise::{Evicted, Rejected};
 
 pub use body::BodyShape;
+use body::Names;
 pub use reason::Reason;
 pub use status::{Cause, Outcome, outcome_status};
+pub use stream_error::StreamError;
 
 use crate::headers::answer::DROPPED_REASON;
 
@@ -125,7 +129,12 @@ impl<'a> Refusal<'a> {
     pub fn write_body(&self, shape: BodyShape, out: &mut impl fmt::Write) -> fmt::Result {
         let message = self.message.unwrap_or_else(|| self.reason.message());
         let whole = self.retry_after_millis().filter(|millis| *millis > LONGEST_SECONDS * 1_000);
-        shape.write(self.reason, message, whole, out)
+        let names = Names {
+            openai: self.reason.openai_type(),
+            anthropic: self.reason.anthropic_type(),
+            code: self.reason.code(),
+        };
+        shape.write(names, message, whole, out)
     }
 }
 

@@ -209,6 +209,18 @@ impl ResponseReader {
         self.answer.begun
     }
 
+    /// Whether the next bytes of a stream would begin an event: another event may follow what came.
+    ///
+    /// False for a body other than a stream, and after the end of the answer.
+    pub fn is_between_events(&self) -> bool {
+        let Answer { payload, name_length, ended, .. } = &self.answer;
+        self.body == Body::Stream
+            && !ended
+            && *name_length == 0
+            && payload.whole() == Whole::Empty
+            && self.stream.is_between_lines()
+    }
+
     /// The finish reason so far.
     pub const fn finish_reason(&self) -> Option<FinishReason> {
         self.answer.finish

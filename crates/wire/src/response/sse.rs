@@ -65,6 +65,11 @@ impl EventStream {
         Self { line: Line::ByteOrderMark(0), after_cr: false }
     }
 
+    /// Whether the next byte begins a line.
+    pub(super) const fn is_between_lines(&self) -> bool {
+        matches!(self.line, Line::Start | Line::ByteOrderMark(0))
+    }
+
     /// Reads a chunk.
     pub(super) fn feed(&mut self, chunk: &[u8], events: &mut impl Events) {
         let mut at = 0;

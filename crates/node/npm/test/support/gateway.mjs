@@ -10,6 +10,10 @@ import { Gateway } from 'slotwise/gateway';
 export const EVENT = 'data: {"choices":[{"index":0,"delta":{"content":"x"}}]}\n\n';
 export const DONE = 'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n';
 export const ERROR_EVENT = 'data: {"error":{"message":"the engine died","code":500}}\n\n';
+/** The last event of a stream that breaks off, as gateways add it. */
+export const CUT_EVENT =
+  'data: {"error":{"message":"the engine failed before the end of the answer",'
+  + '"type":"server_error","param":null,"code":"engine_failed"}}\n\n';
 export const REFUSED_EVENT = 'data: {"error":{"message":"bad request","code":400}}\n\n';
 export const PREFILLED = {
   choices: [{ message: { content: 'x' }, finish_reason: 'length' }],
@@ -24,6 +28,7 @@ const MANNERS = {
   good: [EVENT, EVENT, DONE],
   empty: [],
   breaks: [EVENT],
+  within: [EVENT, EVENT.slice(0, 9)],
   dies: [],
   error: [EVENT, ERROR_EVENT],
   fails: [ERROR_EVENT],
@@ -107,7 +112,7 @@ export class GatedEngine {
       if (part === null) await this.#gate(response);
       else await new Promise((written) => response.write(part, written));
     }
-    if (['breaks', 'dies'].includes(manner)) response.destroy();
+    if (['breaks', 'within', 'dies'].includes(manner)) response.destroy();
     else response.end();
   }
 
