@@ -193,25 +193,37 @@ impl NativeExchange {
         Ok(())
     }
 
-    /// A chunk of the response's body. Returns whether the host sends it to the client itself.
+    /// A chunk of the response's body, for which the host has waited since this time, unless it has
+    /// called `startWait`. Returns whether the host sends it to the client itself.
     #[napi]
     pub fn handle_chunk(
         &self,
         scheduler: &NativeScheduler,
+        since: Option<f64>,
         now: f64,
         #[napi(ts_arg_type = "Uint8Array")] chunk: Bytes<'_>,
     ) -> Result<bool> {
+        let since = since.map(|since| instant("since", since)).transpose()?;
         self.input(scheduler, now, |exchange, gateway, now| {
+            if let Some(since) = since {
+                exchange.wait(since);
+            }
             exchange.handle_chunk(gateway, now, chunk).is_passed_on()
         })
     }
 
-    /// The connection to the endpoint ended.
+    /// The connection to the endpoint ended. Returns whether its answer is whole.
     #[napi]
-    pub fn handle_close(&self, scheduler: &NativeScheduler, now: f64, close: String) -> Result<()> {
+    pub fn handle_close(
+        &self,
+        scheduler: &NativeScheduler,
+        now: f64,
+        close: String,
+    ) -> Result<bool> {
         let close = named("close", &close)?;
         self.input(scheduler, now, |exchange, gateway, now| {
             exchange.handle_close(gateway, now, close);
+            exchange.outcome().is_some_and(|outcome| outcome.is_complete())
         })
     }
 

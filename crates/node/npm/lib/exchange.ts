@@ -10,6 +10,7 @@
  * ```
  */
 import { NativeExchange, addUsage as addUsageTo, type ExchangeOutput, type ReportedUsage } from '../native/index.js';
+import { Deadline } from './deadline.js';
 import { guarded, RejectedError } from './errors.js';
 import type { Call, ForwardOptions } from './forward.js';
 import { readWire } from './prompt.js';
@@ -47,6 +48,8 @@ export interface Reply {
   readonly dispatch: Dispatch | undefined;
   /** The usage so far; null for a refusal of the gateway. */
   readonly usage: ReportedUsage | null;
+  /** Why the answer is not whole, after its end; undefined if it is, and for a refusal. */
+  readonly failure: unknown;
   /** The next chunk for the client; undefined at the end. Rejects where the answer breaks off. */
   next(): Promise<Uint8Array | undefined>;
   /** The client has the whole answer, or has left. Further calls change nothing. */
@@ -106,10 +109,12 @@ const SUPERSEDED = Symbol('superseded');
 class Exchange implements Reply {
   status = 0;
   headers: [string, string][] = [];
+  dispatch: Dispatch | undefined;
   readonly #scheduler: Scheduler;
   readonly #native: NativeExchange;
   readonly #signal: AbortSignal | undefined;
   readonly #idle: Idle;
+  readonly #deadline: Deadline;
   readonly #leave = (): void => this.end();
   /** Aborts the attempt. */
   #attempt = new AbortController();
@@ -117,8 +122,12 @@ class Exchange implements Reply {
   #leaveHead: ((reason: unknown) => void) | undefined;
   #answer: EngineAnswer | undefined;
   #dispatched: Dispatch | undefined;
-  /** Why the latest answer broke. */
+  /** Why the latest answer broke, or ended before its time. */
   #error: unknown;
+  #hasReplied = false;
+  /** Whether a chunk comes next, and no output. */
+  #flows = false;
+  #hasEnded = false;
   #prefilling: Prefilling | undefined;
   /** Whether the headers of the endpoint that answers have come. */
   #hasAnswer = false;
@@ -127,7 +136,9 @@ class Exchange implements Reply {
     this.#scheduler = scheduler;
     this.#native = native;
     this.#signal = signal;
-    this.#idle = new Idle(native, () => scheduler.clock());
+    const clock = () => scheduler.clock();
+    this.#idle = new Idle(native, clock);
+    this.#deadline = new Deadline(native, clock, () => this.#answer?.cancel());
     signal?.addEventListener('abort', this.#leave);
   }
 
@@ -150,8 +161,11 @@ class Exchange implements Reply {
             this.#abort();
             break;
           case 'reply':
+            this.#hasReplied = true;
             this.status = output.status ?? 0;
             this.headers = output.headers ?? [];
+            // From here on, it is always the same.
+            this.dispatch = this.#native.hasLease ? this.#dispatched : undefined;
             return this;
           default:
             await this.#read();
@@ -249,6 +263,7 @@ class Exchange implements Reply {
 
   async #send(ask: AskEngine, output: ExchangeOutput): Promise<void> {
     this.#abortAnswer();
+    this.#error = undefined;
     const attempt = (this.#attempt = new AbortController());
     const left = new Promise<never>((_, reject) => {
       this.#leaveHead = reject;
@@ -289,6 +304,17 @@ class Exchange implements Reply {
       await this.#awaitPrefill(this.#prefilling);
       return undefined;
     }
+    if (this.#hasReplied && this.#prefilling === undefined && this.#answer !== undefined) {
+      const since = this.#startRead();
+      let chunk: Uint8Array | undefined;
+      try {
+        chunk = await this.#answer.read();
+      } catch (error) {
+        this.#endRead('broken', error);
+        return undefined;
+      }
+      return this.#take(since, chunk);
+    }
     let step: { value: Uint8Array | undefined } | typeof SUPERSEDED | undefined;
     try {
       step = await this.#wait(this.#answer?.read().then(boxed) ?? END);
@@ -309,19 +335,68 @@ class Exchange implements Reply {
     }
     const chunk = readWire('chunk', step.value);
     const { native } = this.#scheduler;
-    const isPassedOn = this.#input((now) => this.#native.handleChunk(native, now, chunk));
+    const isPassedOn = this.#input((now) => this.#native.handleChunk(native, undefined, now, chunk));
     return isPassedOn ? chunk : undefined;
   }
 
-  get dispatch(): Dispatch | undefined {
-    return this.#native.hasLease ? this.#dispatched : undefined;
+  /** Reads a chunk in one native call. Nothing but a chunk is expected. */
+  async #flow(answer: EngineAnswer): Promise<Uint8Array | undefined> {
+    const since = this.#startRead();
+    let chunk: Uint8Array | undefined;
+    try {
+      chunk = await answer.read();
+    } catch (error) {
+      this.#endRead('broken', error);
+      return this.#drain();
+    }
+    return this.#take(since, chunk) ?? this.#drain();
+  }
+
+  /** A read begins, after the reply. Returns when. */
+  #startRead(): number {
+    this.#flows = false;
+    const since = this.#scheduler.clock();
+    this.#deadline.start(since);
+    return since;
+  }
+
+  /** What a read brought. Returns a chunk that the client gets as it is. */
+  #take(since: number, read: Uint8Array | undefined): Uint8Array | undefined {
+    this.#deadline.end();
+    if (read === undefined) {
+      this.#endRead('clean', undefined);
+      return undefined;
+    }
+    const chunk = readWire('chunk', read);
+    const { native } = this.#scheduler;
+    // What is passed on leaves no output behind, so the next chunk may follow at once.
+    this.#flows = this.#input((now) => this.#native.handleChunk(native, since, now, chunk));
+    return this.#flows ? chunk : undefined;
+  }
+
+  /** The answer has ended, by itself or by the deadline. */
+  #endRead(close: CloseReason, error: unknown): void {
+    if (this.#deadline.isOver) {
+      this.#close('timed_out', this.#idle.error());
+    } else {
+      this.#close(close, error);
+    }
+  }
+
+  get failure(): unknown {
+    return this.dispatch === undefined ? undefined : this.#error;
   }
 
   get usage(): ReportedUsage | null {
     return this.#native.usage;
   }
 
-  async next(): Promise<Uint8Array | undefined> {
+  next(): Promise<Uint8Array | undefined> {
+    return this.#flows && this.#answer !== undefined ? this.#flow(this.#answer) : this.#drain();
+  }
+
+  /** The next output for the client, or the next chunk. */
+  async #drain(): Promise<Uint8Array | undefined> {
     for (;;) {
       const output = this.#native.poll();
       switch (output?.kind) {
@@ -354,12 +429,17 @@ class Exchange implements Reply {
   }
 
   #close(close: CloseReason, error: unknown): void {
-    this.#error = error;
+    this.#deadline.close();
+    if (this.#hasEnded) {
+      return;
+    }
     const { native } = this.#scheduler;
-    this.#input((now) => this.#native.handleClose(native, now, close));
+    const isWhole = this.#input((now) => this.#native.handleClose(native, now, close));
+    this.#error = isWhole ? undefined : (error ?? new Error('the engine did not finish its answer'));
   }
 
   end(): void {
+    this.#hasEnded = true;
     this.#signal?.removeEventListener('abort', this.#leave);
     const { closed, native } = this.#scheduler;
     if (!closed && !this.#native.ended) {
@@ -378,6 +458,8 @@ class Exchange implements Reply {
   /** Closes the connection to the endpoint that answers. */
   #abortAnswer(): void {
     this.#hasAnswer = false;
+    this.#flows = false;
+    this.#deadline.close();
     this.#answer?.cancel();
     this.#answer = undefined;
     this.#leaveHead?.(this.#signal?.reason);

@@ -92,11 +92,11 @@ function checkedResponse(response: Response): [Response, [string, string][]] {
 }
 
 /** The body of a reply, as it is asked for. The end of the stream ends the request. */
-export function streamOf(reply: Pick<Reply, 'next' | 'end'>): ReadableStream<Uint8Array> {
+export function streamOf(reply: Pick<Reply, 'next'> & { end(error?: unknown): void }): ReadableStream<Uint8Array> {
   const token = {};
-  const end = () => {
+  const end = (error?: unknown) => {
     abandonedStreams.unregister(token);
-    reply.end();
+    reply.end(error);
   };
   const stream = new ReadableStream<Uint8Array>(
     {
@@ -108,13 +108,13 @@ export function streamOf(reply: Pick<Reply, 'next' | 'end'>): ReadableStream<Uin
             return;
           }
         } catch (error) {
-          end();
+          end(error);
           throw error;
         }
         end();
         controller.close();
       },
-      cancel: end,
+      cancel: () => end(),
     },
     { highWaterMark: 0 },
   );

@@ -334,7 +334,8 @@ export class Scheduler extends Endpoints {
    *
    * An endpoint that sends no token within 30 s or ten times the prediction times out; after the
    * first token, the limit is 60 s. A complete answer counts, whether its connection then breaks or
-   * stays open.
+   * stays open. A stream that breaks off or times out ends with an error event of the client's API.
+   * Where none can follow, the body rejects.
    *
    * ```ts
    * const headers = { 'content-type': 'application/json' };

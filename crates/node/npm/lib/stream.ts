@@ -1,6 +1,7 @@
 /** Follows the stream of an answer on its way to the client. */
 import type { NativeLease } from '../native/index.js';
 import { LONGEST_TIMER_MS } from './clock.js';
+import type { Waiter } from './deadline.js';
 import { IdleTimeoutError, rangeError, typeError } from './errors.js';
 import { abandonedStreams } from './finalization.js';
 import type { Lease } from './lease.js';
@@ -32,9 +33,6 @@ export function readIdle(native: NativeLease, clock: () => number, options: Trac
   }
   return new Idle(native, clock);
 }
-
-/** A lease or an exchange, as the timer uses it. */
-type Waiter = Pick<NativeLease, 'startWait' | 'endWait' | 'idleLimit' | 'started'>;
 
 /** The timer of an endpoint that sends nothing. Only time spent waiting for the endpoint counts. */
 export class Idle {

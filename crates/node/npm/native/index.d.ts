@@ -40,9 +40,9 @@ export declare class NativeExchange {
   /** The endpoint responds with this status and these headers. */
   handleHead(status: number, headers: Array<[string, string]>): void
   /** A chunk of the response's body. Returns whether the host sends it to the client itself. */
-  handleChunk(scheduler: NativeScheduler, now: number, chunk: Uint8Array): boolean
+  handleChunk(scheduler: NativeScheduler, since: number | undefined | null, now: number, chunk: Uint8Array): boolean
   /** The connection to the endpoint ended. */
-  handleClose(scheduler: NativeScheduler, now: number, close: string): void
+  handleClose(scheduler: NativeScheduler, now: number, close: string): boolean
   /** The client disconnected. */
   handleClientDisconnected(scheduler: NativeScheduler, now: number): void
   /** Waits for the endpoint from now on: the longest time in milliseconds. */

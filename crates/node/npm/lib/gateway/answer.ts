@@ -21,8 +21,11 @@ export interface Incoming {
 export interface Chunks {
   /** The next chunk; undefined at the end. Rejects where the answer breaks off. */
   next(): Promise<Uint8Array | undefined>;
-  /** The client has the whole answer, or has left. Transports call it in any case. */
-  end(): void;
+  /**
+   * The client has the whole answer, or has left, or `next` has rejected with this error.
+   * Transports call it in any case.
+   */
+  end(error?: unknown): void;
 }
 
 /** An answer for a transport. */

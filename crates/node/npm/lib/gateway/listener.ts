@@ -138,6 +138,7 @@ async function send({ status, headers, body }: Answer, response: ServerResponse)
     response.writeHead(status, flat).end(body);
     return;
   }
+  let broken: unknown;
   try {
     response.writeHead(status, flat);
     for (let chunk = await body.next(); chunk !== undefined; chunk = await body.next()) {
@@ -146,10 +147,11 @@ async function send({ status, headers, body }: Answer, response: ServerResponse)
       }
     }
     response.end();
-  } catch {
+  } catch (error) {
+    broken = error;
     response.destroy();
   } finally {
-    body.end();
+    body.end(broken);
   }
 }
 

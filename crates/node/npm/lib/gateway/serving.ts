@@ -202,27 +202,26 @@ class Serving {
       const isStream = headerOf(reply, 'content-type').includes('event-stream');
       body = safety.answer(isStream ? 'stream' : 'answer', reply);
     }
-    const end = () => {
+    const end = (error?: unknown) => {
       if (this.#finished) {
         return;
       }
       limit.end();
       body.end();
+      this.#report(reply, error, admitted, limit);
       this.#settle(reply, admitted);
       this.finish(reply.status);
     };
-    const next = async () => {
-      try {
-        return await body.next();
-      } catch (error) {
-        if (!this.#incoming.signal.aborted) {
-          const why = limit.isOver ? `it took more than ${(admitted.timeoutMs ?? 0) / 1_000} s` : described(error);
-          this.#gateway.settings.log('warning', `an answer broke off: ${why}`);
-        }
-        throw error;
-      }
-    };
-    return { status: reply.status, headers, body: { next, end } };
+    return { status: reply.status, headers, body: { next: () => body.next(), end } };
+  }
+
+  /** Logs why an answer is not whole, unless its client has left. */
+  #report(reply: Reply, error: unknown, { timeoutMs }: Admitted, { isOver }: Limited): void {
+    const failure = reply.status < 400 ? (error ?? reply.failure) : undefined;
+    if (failure !== undefined && !this.#incoming.signal.aborted) {
+      const why = isOver ? `it took more than ${(timeoutMs ?? 0) / 1_000} s` : described(failure);
+      this.#gateway.settings.log('warning', `an answer broke off: ${why}`);
+    }
   }
 
   /** Replaces the estimate of the quotas with what was used. */

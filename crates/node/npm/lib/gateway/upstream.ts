@@ -148,13 +148,8 @@ class MessageAnswer implements EngineAnswer {
   }
 
   read(): Promise<Uint8Array | undefined> {
-    const chunk = this.#chunks.shift();
-    if (chunk !== undefined) {
-      this.#waiting -= chunk.length;
-      if (this.#message.isPaused() && this.#waiting < MOST_WAITING / 2) {
-        this.#message.resume();
-      }
-      return Promise.resolve(chunk);
+    if (this.#chunks.length > 0) {
+      return Promise.resolve(this.#all());
     }
     if (this.#error !== undefined) {
       return Promise.reject(this.#error);
@@ -187,16 +182,27 @@ class MessageAnswer implements EngineAnswer {
 
   #take(chunk: Uint8Array): void {
     const reader = this.#reader;
-    if (reader !== undefined) {
-      this.#reader = undefined;
-      reader.resolve(chunk);
-      return;
-    }
     this.#chunks.push(chunk);
     this.#waiting += chunk.length;
+    if (reader !== undefined) {
+      this.#reader = undefined;
+      // Chunks that the socket had together come within this turn: they go on as one.
+      queueMicrotask(() => reader.resolve(this.#all()));
+    }
     if (this.#waiting >= MOST_WAITING) {
       this.#message.pause();
     }
+  }
+
+  /** The chunks that wait, as one. */
+  #all(): Uint8Array {
+    const chunks = this.#chunks;
+    this.#chunks = [];
+    this.#waiting = 0;
+    if (this.#message.isPaused()) {
+      this.#message.resume();
+    }
+    return chunks.length === 1 ? (chunks[0] as Uint8Array) : Buffer.concat(chunks);
   }
 
   #end(): void {
