@@ -44,17 +44,17 @@ test-python: ## Builds and tests the Python package in a fresh environment, with
 	cd target/python && PATH="$$PWD/bin:$$PATH" bin/pyright --verifytypes slotwise --ignoreexternal
 	cd python && ../target/python/bin/pyright --pythonpath ../target/python/bin/python tests/consumer.py
 	target/python/bin/pip install --quiet --disable-pip-version-check 'pyzmq~=27.3'
-	target/python/bin/python tests/examples/run.py python
+	target/python/bin/python tests/examples/run.py python slotwise-python
 
 test-node: ## Builds and tests the Node package from its lockfile
 	cd crates/node/npm && npm ci --no-audit --no-fund && npm run build && npm test
 	cd crates/node/npm/test/hosts && npm ci --ignore-scripts --no-audit --no-fund && npm test
 	cd examples/node && npm ci --ignore-scripts --no-audit --no-fund
-	$(PYTHON) tests/examples/run.py node
+	$(PYTHON) tests/examples/run.py node slotwise-node
 
-test-examples: ## Tests all example gateways on one scenario. After test-python and test-node
+test-examples: ## Tests all gateways on one scenario. After test-python and test-node
 	cargo build --quiet --manifest-path examples/rust/Cargo.toml --target-dir examples/rust/target
-	target/python/bin/python tests/examples/run.py python node rust
+	target/python/bin/python tests/examples/run.py python node rust slotwise-python slotwise-node
 
 # All hosts, if empty.
 HOSTS ?=

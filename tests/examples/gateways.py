@@ -1,12 +1,18 @@
-"""The example gateways as processes, each on a free port that it prints on its first line."""
+"""Gateways as processes, each on a free port that it prints on its first line.
+
+``python``, ``node`` and ``rust`` are examples. ``slotwise-python`` and ``slotwise-node`` are the
+gateways of the packages: ``python -m slotwise.gateway`` and ``npx slotwise-gateway``.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import re
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable
@@ -24,6 +30,13 @@ SCRAPE_EVERY = "0.05"
 
 def command(language: str) -> list[str]:
     """The command that starts a gateway. ``make test-examples`` builds what it needs."""
+    if language == "slotwise-python":
+        return [sys.executable, "-P", "-m", "slotwise.gateway"]
+    if language == "slotwise-node":
+        # By this link, the package finds the `zeromq` that is installed beside it.
+        linked = EXAMPLES / "node/node_modules/slotwise/dist/gateway/command.js"
+        links = ["--preserve-symlinks", "--preserve-symlinks-main"]
+        return [shutil.which("node") or "node", *links, str(linked)]
     if language == "python":
         return [sys.executable, str(EXAMPLES / "python/gateway.py")]
     if language == "node":
@@ -33,7 +46,11 @@ def command(language: str) -> list[str]:
 
 
 class Gateway:
-    """A gateway process, and requests to it."""
+    """The process of an example gateway, and requests to it."""
+
+    kind = "example"
+    health = "/health"
+    """Whether the gateway has an engine."""
 
     def __init__(self, language: str) -> None:
         self.language = language
@@ -44,17 +61,22 @@ class Gateway:
 
     async def start(self, engines: list[str], kv_events: str) -> None:
         """Starts it with these engines. ``kv_events`` has the sockets of one: URL=EVENTS,REPLAY."""
-        arguments = ["--engines", ",".join(engines), "--port", "0", "--scrape-every", SCRAPE_EVERY]
-        arguments += ["--kv-events", kv_events]
+        await self._spawn("--engines", ",".join(engines), "--kv-events", kv_events)
+        self.url = await self._printed_url()
+
+    async def _spawn(self, *arguments: str) -> None:
+        words = [*command(self.language), *arguments, "--port", "0", "--scrape-every", SCRAPE_EVERY]
         # Its log is shown if the run goes wrong.
         self._process = await asyncio.create_subprocess_exec(
-            *command(self.language), *arguments, stdout=asyncio.subprocess.PIPE, stderr=self.log
+            *words, stdout=asyncio.subprocess.PIPE, stderr=self.log
         )
-        assert self._process.stdout is not None
+
+    async def _printed_url(self) -> str:
+        assert self._process is not None and self._process.stdout is not None
         line = (await self._process.stdout.readline()).decode()
         found = re.search(r"http://\S+", line)
         assert found is not None, f"the gateway did not start: {line!r}"
-        self.url = found[0]
+        return found[0]
 
     async def ended(self) -> int:
         """The exit status, when the process is over."""
@@ -88,6 +110,8 @@ class Gateway:
     async def metric(self, name: str) -> float:
         """A sample of the gateway's page, by its name and labels; 0 if there is none."""
         page = (await client.ask(f"{self.url}/metrics")).body.decode()
+        # The gateways of the packages name the pool, too.
+        page = page.replace('{pool="default"}', "").replace('pool="default",', "")
         found = re.search(rf"^{re.escape(name)} (\S+)$", page, re.MULTILINE)
         return float(found[1]) if found else 0.0
 
@@ -104,6 +128,60 @@ class Gateway:
 
     async def pool(self) -> int:
         return int(await self.metric('slotwise_endpoints{state="active"}'))
+
+
+class PackageGateway(Gateway):
+    """A gateway of a package: engines come from a file, and operators use the admin page."""
+
+    kind = "package"
+    health = "/ready"
+
+    def __init__(self, language: str) -> None:
+        super().__init__(language)
+        self.admin_url = ""
+        self._folder = tempfile.TemporaryDirectory()
+        self._engines: list[str] = []
+
+    async def start(self, engines: list[str], kv_events: str) -> None:
+        self._engines = list(engines)
+        ports = ",".join(re.findall(r"tcp://[^,]*:(\d+)", kv_events))
+        self.configure()
+        await self._spawn("--config", str(self._file), "--admin", "0", "--kv-events", ports)
+        self.url = await self._printed_url()
+        self.admin_url = (await self._printed_url()).rstrip("/")
+
+    @property
+    def _file(self) -> Path:
+        return Path(self._folder.name) / "gateway.json"
+
+    def configure(self, **more: object) -> None:
+        """Writes the file, and has it read if the gateway runs."""
+        key = {"name": "chat", "sha256": hashlib.sha256(b"key-chat").hexdigest()}
+        content = {"endpoints": self._engines, "gates": {"keys": [key]}, **more}
+        self._file.write_text(json.dumps(content))
+        if self._process is not None:
+            self._process.send_signal(signal.SIGHUP)
+
+    async def state(self) -> dict[str, object]:
+        """What the admin page shows."""
+        shown: dict[str, object] = json.loads((await client.ask(f"{self.admin_url}/state.json")).body)
+        return shown
+
+    async def admin(self, verb: str, engine: str, headers: dict[str, str] | None = None) -> client.Response:
+        if verb == "add":
+            self._engines.append(engine)
+        elif verb == "remove":
+            self._engines.remove(engine)
+        else:
+            action = json.dumps({"pool": "default", "endpoint": engine, "action": verb}).encode()
+            sent = {"content-type": "application/json"} if headers is None else headers
+            return await client.ask(f"{self.admin_url}/endpoint", "POST", action, sent)
+        self.configure()
+        return client.Response(200, whole=True)
+
+
+def gateway_of(language: str) -> Gateway:
+    return PackageGateway(language) if language.startswith("slotwise-") else Gateway(language)
 
 
 async def until(condition: Callable[[], Awaitable[bool] | bool]) -> None:

@@ -21,7 +21,8 @@ BLOCK_SIZE = 16
 class Publisher:
     """Publishes batches of KV events, and replays those that a subscriber has missed."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str) -> None:
+        self._host = host
         self.events = ""
         """The address of the PUB socket."""
         self.replay = ""
@@ -58,9 +59,9 @@ class Publisher:
         return message(*envelope, b"", struct.pack(">Q", sequence), self._batches[sequence])
 
     async def _listen(self, socket_type: bytes, receive: Any) -> str:
-        server = await asyncio.start_server(partial(self._serve, socket_type, receive), "127.0.0.1", 0)
+        server = await asyncio.start_server(partial(self._serve, socket_type, receive), self._host, 0)
         self._servers.append(server)
-        return f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        return f"tcp://{self._host}:{server.sockets[0].getsockname()[1]}"
 
     async def _serve(
         self, socket_type: bytes, receive: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

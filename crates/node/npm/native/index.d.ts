@@ -39,9 +39,12 @@ export declare class NativeExchange {
   handleUnreachable(scheduler: NativeScheduler, now: number, failure: string): void
   /** The endpoint responds with this status and these headers. */
   handleHead(status: number, headers: Array<[string, string]>): void
-  /** A chunk of the response's body. Returns whether the host sends it to the client itself. */
+  /**
+   * A chunk of the response's body, for which the host has waited since this time, unless it has
+   * called `startWait`. Returns whether the host sends it to the client itself.
+   */
   handleChunk(scheduler: NativeScheduler, since: number | undefined | null, now: number, chunk: Uint8Array): boolean
-  /** The connection to the endpoint ended. */
+  /** The connection to the endpoint ended. Returns whether its answer is whole. */
   handleClose(scheduler: NativeScheduler, now: number, close: string): boolean
   /** The client disconnected. */
   handleClientDisconnected(scheduler: NativeScheduler, now: number): void

@@ -105,7 +105,7 @@ for (const [name, code] of Object.entries({ quickstart, 'from bytes': fromBytes 
 
   test(`${name}: a stream that breaks off ends with an error event, and fails its request`, () =>
     withEngines(code, ['breaks'], async ({ ask, scheduler }) => {
-      assert.match(await textOf((await ask()).body), /"code":"engine_failed"/);
+      assert.match(await (await ask()).text(), /"code":"engine_failed"/);
       assert.deepEqual(counts(scheduler), { completed: 0, failed: 1, cancelled: 0, inFlight: 0 });
     }));
 }
