@@ -152,7 +152,7 @@ test('engines that a source lists are served', async (t) => {
 
 test('a stop finishes what is in flight, and refuses the rest', async (t) => {
   const pool = await engines(t, 'slow');
-  const host = await serving(t, onePool(pool), { graceMs: 50 });
+  const host = await serving(t, onePool(pool), { graceMs: 1_000 });
   const first = host.whole();
   await until(() => pool[0].held === 1);
   assert.equal((await host.get('/ready')).status, 200);

@@ -242,7 +242,7 @@ export class WireRunner {
         exchange.handleHead(how.status, how.headers);
         break;
       case 'chunk':
-        passedOn = exchange.handleChunk(native, now, bytes(how.chunk));
+        passedOn = exchange.handleChunk(native, undefined, now, bytes(how.chunk));
         break;
       case 'close':
         exchange.handleClose(native, now, how.close);
