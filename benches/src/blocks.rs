@@ -13,6 +13,9 @@ pub struct HeldPrompts {
     prompts: Vec<Vec<u64>>,
     rng: Rng,
     stamp: u64,
+    /// Buffers of an event, kept so that counts are those of the index.
+    names: Vec<EngineHash>,
+    chain: Vec<BlockHash>,
 }
 
 const ENDPOINTS: usize = 64;
@@ -22,7 +25,8 @@ const LENGTH: usize = 128;
 impl Default for HeldPrompts {
     fn default() -> Self {
         let index = PrefixIndex::new(1, IndexLimits::default());
-        let mut held = Self { index, prompts: Vec::new(), rng: Rng::new(4), stamp: 0 };
+        let (names, chain) = (Vec::new(), Vec::new());
+        let mut held = Self { index, prompts: Vec::new(), rng: Rng::new(4), stamp: 0, names, chain };
         for slot in 0..ENDPOINTS as u32 {
             let cache = CacheSpec { capacity: u32::MAX, ..CacheSpec::default() };
             held.index.join(slot, cache).expect("a free slot");
@@ -81,15 +85,22 @@ impl HeldPrompts {
             now: Instant::from_micros(self.stamp),
             computed: true,
         };
-        let chain: Vec<BlockHash> = blocks.iter().copied().map(BlockHash).collect();
-        let names: Vec<EngineHash> = blocks.iter().copied().map(EngineHash).collect();
-        let slot = (at % ENDPOINTS) as u32;
-        let parent = parent.map(EngineHash);
-        self.index.store(slot, parent, &names, &chain, Tier::Gpu, used).expect("there is room");
+        self.name(blocks);
+        self.chain.clear();
+        self.chain.extend(blocks.iter().copied().map(BlockHash));
+        let (slot, parent) = ((at % ENDPOINTS) as u32, parent.map(EngineHash));
+        let Self { index, names, chain, .. } = self;
+        index.store(slot, parent, names, chain, Tier::Gpu, used).expect("there is room");
     }
 
     fn remove(&mut self, at: usize, blocks: &[u64]) {
-        let names: Vec<EngineHash> = blocks.iter().copied().map(EngineHash).collect();
-        self.index.remove((at % ENDPOINTS) as u32, &names, Tier::Gpu);
+        self.name(blocks);
+        self.index.remove((at % ENDPOINTS) as u32, &self.names, Tier::Gpu);
+    }
+
+    /// Fills the buffer of names.
+    fn name(&mut self, blocks: &[u64]) {
+        self.names.clear();
+        self.names.extend(blocks.iter().copied().map(EngineHash));
     }
 }

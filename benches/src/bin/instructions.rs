@@ -10,7 +10,7 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant as Clock;
 
-use slotwise::{EngineHash, Request};
+use slotwise::{EngineHash, Request, Rng};
 use slotwise_benches::{
     FullQueue, HeldPrompts, LoadedPool, METRICS_PAGE, MODEL, ProfilePool, Prompt, agent, blocks,
     chat_body, many_messages, prompts, token_ids,
@@ -154,11 +154,16 @@ fn poll_decision() -> usize {
     QUEUED
 }
 
-/// Events of an engine that stored 128 new blocks each.
+/// Events of engines that stored 128 new blocks each. No two prompts share a block: under two
+/// names, a shared one would give its engine a dictionary of its own.
 fn store() -> usize {
-    let prompts = prompts(PROMPTS / 10, TEXT_BYTES, 128 * 16, 1);
+    let prompts: Vec<Prompt> = (0..PROMPTS as u64 / 10)
+        .flat_map(|seed| prompts(1, TEXT_BYTES, 128 * 16, seed))
+        .collect();
     let mut pool = LoadedPool::idle(64);
-    let names: Vec<EngineHash> = (0..128 * prompts.len() as u64).map(EngineHash).collect();
+    let mut rng = Rng::new(2);
+    let names: Vec<EngineHash> =
+        (0..128 * prompts.len()).map(|_| EngineHash(rng.next_u64())).collect();
     measured(&mut || {
         for (number, (names, prompt)) in names.chunks(128).zip(&prompts).enumerate() {
             pool.store(number as u64 % 64, names, &prompt.tokens);
