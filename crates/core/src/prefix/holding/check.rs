@@ -9,7 +9,7 @@ impl Holding {
     /// Returns the first broken invariant.
     pub(in crate::prefix) fn check(&self) -> Result<(), &'static str> {
         let (mut estimated, mut stored, mut held, mut count) = ((0, 0), (0, 0), 0, 0);
-        for Held { spans, stretches } in self.runs.values() {
+        for (_, Held { spans, stretches }) in self.runs.iter() {
             let mut whole: Vec<(u32, u32)> = Vec::new();
             for span in spans {
                 match whole.last_mut() {
@@ -40,7 +40,7 @@ impl Holding {
                 }
             }
         }
-        if self.runs.values().map(Held::allocated).sum::<usize>() != self.allocated {
+        if self.runs.iter().map(|(_, held)| held.allocated()).sum::<usize>() != self.allocated {
             return Err("what spans have allocated is counted");
         }
         let totals = &self.totals;
@@ -51,7 +51,8 @@ impl Holding {
             return Err("the sums are the sums");
         }
         let turns = self.runs.iter().flat_map(|(run, held)| {
-            held.spans.iter().filter_map(|span| span.state.estimated.map(|number| (number, *run)))
+            let numbers = held.spans.iter().filter_map(|span| span.state.estimated);
+            numbers.map(move |number| (number, run))
         });
         let queued =
             |(number, run)| self.queue.iter().any(|turn| turn.number == number && turn.run == run);

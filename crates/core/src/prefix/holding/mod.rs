@@ -10,6 +10,7 @@
 
 #[cfg(any(test, feature = "internals"))]
 mod check;
+mod run_map;
 mod snapshot;
 mod span;
 
@@ -17,11 +18,9 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::num::NonZeroU64;
 
-use hashbrown::HashMap;
-
 use super::address::{Address, RunId, Stretch};
 use super::block_state::State;
-use super::engine_names::{EngineNames, map_bytes, map_growth};
+use super::engine_names::EngineNames;
 use super::event::Tier;
 use super::keyed_state::KeyedState;
 use super::limits::BlockUse;
@@ -29,12 +28,13 @@ use super::totals::{BlockCount, HoldingTotals};
 use super::warm::WarmWindow;
 use crate::endpoint::CacheEvictionOrder;
 use crate::time::Instant;
+use run_map::RunMap;
 use span::{Held, Simple, Span, splice};
 
 /// The blocks that one endpoint holds.
 #[derive(Debug)]
 pub(super) struct Holding {
-    runs: HashMap<RunId, Held, KeyedState>,
+    runs: RunMap<Held>,
     /// Number of spans in all runs.
     count: usize,
     /// Uses of runs in eviction order. Entries of runs that were used again are stale.
@@ -69,7 +69,7 @@ pub(super) struct Change<'a> {
 impl Holding {
     pub(super) fn new(hash_state: KeyedState, warm: WarmWindow, precise: bool) -> Self {
         Self {
-            runs: HashMap::with_hasher(hash_state),
+            runs: RunMap::new(hash_state),
             count: 0,
             queue: VecDeque::new(),
             uses: NonZeroU64::MIN,
@@ -225,12 +225,12 @@ impl Holding {
     /// compacted, because the rest follows after other threads had their turn.
     #[cfg(feature = "std")]
     pub(super) fn lose(&mut self, run: RunId, most: u32) -> Option<Change<'_>> {
-        let stretches = &self.runs.get(&run)?.stretches;
+        let stretches = &self.runs.get(run)?.stretches;
         let (begin, end) = (stretches.first()?.0, stretches.last()?.1);
         if end - begin > most {
             return Some(self.change(run, end - most, end, false, |_| None));
         }
-        let held = self.runs.remove(&run)?;
+        let held = self.runs.remove(run)?;
         for span in &held.spans {
             self.totals.change(span.to - span.from, Some(span.state), None, false);
         }
@@ -244,14 +244,14 @@ impl Holding {
 
     /// The state of a held block.
     pub(super) fn state(&self, Address { run, offset }: Address) -> Option<State> {
-        let (spans, offset) = (&self.runs.get(&run)?.spans, u32::from(offset));
+        let (spans, offset) = (&self.runs.get(run)?.spans, u32::from(offset));
         let at = spans.partition_point(|span| span.to <= offset);
         spans.get(at).filter(|span| span.from <= offset).map(|span| span.state)
     }
 
     /// Whether the engine reports a block as stored.
     pub(super) fn is_stored(&self, Address { run, offset }: Address) -> bool {
-        let Some(Held { spans, .. }) = self.runs.get(&run) else { return false };
+        let Some(Held { spans, .. }) = self.runs.get(run) else { return false };
         let offset = u32::from(offset);
         let span = spans.get(spans.partition_point(|span| span.to <= offset));
         span.is_some_and(|span| span.from <= offset && span.state.stored())
@@ -260,7 +260,7 @@ impl Holding {
     /// The span around a block that is stored in this tier.
     pub(super) fn stored_around(&self, address: Address, tier: Tier) -> Option<Stretch> {
         let (run, offset) = (address.run, u32::from(address.offset));
-        let spans = &self.runs.get(&run)?.spans;
+        let spans = &self.runs.get(run)?.spans;
         let span = spans.get(spans.partition_point(|span| span.to <= offset))?;
         let stored = span.from <= offset && span.state.copies(tier) > 0;
         stored.then_some(Stretch { run, from: span.from, to: span.to })
@@ -268,7 +268,7 @@ impl Holding {
 
     /// The end of the blocks held without a hole from `from` on.
     pub(super) fn held_until(&self, run: RunId, from: u32) -> u32 {
-        let stretches = self.runs.get(&run).map_or(&[][..], |held| &held.stretches);
+        let stretches = self.runs.get(run).map_or(&[][..], |held| &held.stretches);
         let at = stretches.partition_point(|(_, to)| *to <= from);
         stretches.get(at).filter(|(begin, _)| *begin <= from).map_or(from, |(_, to)| *to)
     }
@@ -276,18 +276,18 @@ impl Holding {
     /// Whether any block of a run is held.
     #[cfg(feature = "std")]
     pub(super) fn holds(&self, run: RunId) -> bool {
-        self.runs.contains_key(&run)
+        self.runs.get(run).is_some()
     }
 
     /// The runs with held blocks, and their stretches.
     pub(super) fn runs(&self) -> impl Iterator<Item = (RunId, &[(u32, u32)])> {
-        self.runs.iter().map(|(run, held)| (*run, &held.stretches[..]))
+        self.runs.iter().map(|(run, held)| (run, &held.stretches[..]))
     }
 
     /// Number of blocks of a fully held stretch in each tier, by their nearest tiers.
     pub(super) fn tiers(&self, Stretch { run, from, to }: Stretch) -> [u32; Tier::ALL.len()] {
         let mut blocks = [0; Tier::ALL.len()];
-        let spans = self.runs.get(&run).map_or(&[][..], |held| &held.spans);
+        let spans = self.runs.get(run).map_or(&[][..], |held| &held.spans);
         for span in &spans[spans.partition_point(|span| span.to <= from)..] {
             blocks[span.state.tier() as usize] +=
                 span.to.min(to).saturating_sub(span.from.max(from));
@@ -299,7 +299,7 @@ impl Holding {
     pub(super) fn stored(&self) -> impl Iterator<Item = (Stretch, Tier)> + '_ {
         self.runs
             .iter()
-            .flat_map(|(run, held)| held.spans.iter().map(move |span| (*run, span)))
+            .flat_map(|(run, held)| held.spans.iter().map(move |span| (run, span)))
             .flat_map(|(run, Span { from, to, state })| {
                 let there = Tier::ALL.into_iter().filter(|tier| state.copies[*tier as usize] > 0);
                 there.map(move |tier| (Stretch { run, from: *from, to: *to }, tier))
@@ -319,7 +319,7 @@ impl Holding {
     /// Allocated bytes.
     pub(super) fn allocated(&self) -> usize {
         self.allocated
-            + map_bytes(&self.runs)
+            + self.runs.allocated()
             + self.queue.capacity() * size_of::<Turn>()
             + self.names.allocated()
             + (self.before.capacity() + self.after.capacity()) * size_of::<(u32, u32)>()
@@ -332,7 +332,7 @@ impl Holding {
         let turns = if queued { self.queue.capacity() + stretches } else { 0 };
         // With a dictionary of its own, each block may need its own span.
         let spans = if self.names.are_own() { blocks } else { stretches };
-        map_growth(&self.runs, stretches)
+        self.runs.growth(stretches)
             + self.names.growth(blocks)
             + turns * size_of::<Turn>()
             + 2 * self.allocated
@@ -375,7 +375,7 @@ impl Holding {
         before.clear();
         after.clear();
         // Most changes do not need the general case below.
-        let Some(held) = runs.get_mut(&run) else {
+        let Some(held) = runs.get_mut(run) else {
             if let Some(state) = state_after(None).filter(|_| from < to) {
                 totals.change(to - from, None, Some(state), lost);
                 runs.insert(run, Held::of_one(Span { from, to, state }));
@@ -393,6 +393,12 @@ impl Holding {
             }
             Simple::Appended(state) => {
                 totals.change(to - from, None, Some(state), lost);
+                *count += 1;
+                *allocated = *allocated + held.allocated() - bytes;
+                return Change { run, before, after };
+            }
+            Simple::Split(state) => {
+                totals.change(to - from, Some(state), None, lost);
                 *count += 1;
                 *allocated = *allocated + held.allocated() - bytes;
                 return Change { run, before, after };
@@ -415,7 +421,7 @@ impl Holding {
                 totals.change(to - from, Some(state), None, lost);
                 *count -= 1;
                 *allocated -= held.allocated();
-                remove_run(runs, run);
+                runs.remove(run);
                 return Change { run, before, after };
             }
             Simple::Other => {}
@@ -462,7 +468,7 @@ impl Holding {
         }
         splice(&mut held.spans, first..last, spare);
         if held.spans.is_empty() {
-            remove_run(runs, run);
+            runs.remove(run);
         } else {
             *allocated += held.allocated();
         }
@@ -482,21 +488,13 @@ impl Holding {
 
     /// The part of a use of a run that is evicted first.
     fn span_of(&self, turn: Turn) -> Option<Span> {
-        let mut spans = self.runs.get(&turn.run)?.spans.iter();
+        let mut spans = self.runs.get(turn.run)?.spans.iter();
         let mine = |span: &&Span| span.state.estimated == Some(turn.number);
         match turn.order {
             CacheEvictionOrder::TailFirst => spans.rfind(mine),
             CacheEvictionOrder::HeadFirst => spans.find(mine),
         }
         .copied()
-    }
-}
-
-/// Removes a run, and releases unneeded memory.
-fn remove_run(runs: &mut HashMap<RunId, Held, KeyedState>, run: RunId) {
-    runs.remove(&run);
-    if runs.capacity() > 4 * runs.len() + SPARE {
-        runs.shrink_to(2 * runs.len());
     }
 }
 

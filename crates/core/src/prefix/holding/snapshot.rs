@@ -20,10 +20,10 @@ impl Holding {
         writer.u64(self.uses.get());
         writer.u64(self.totals.warm.width());
         let mut runs: Vec<_> = self.runs.iter().collect();
-        runs.sort_unstable_by_key(|(run, _)| **run);
+        runs.sort_unstable_by_key(|(run, _)| *run);
         writer.count(runs.len());
         for (run, held) in runs {
-            writer.u32(*run);
+            writer.u32(run);
             writer.count(held.spans.len());
             for Span { from, to, state } in &held.spans {
                 writer.u32(*from);
@@ -64,7 +64,8 @@ impl Holding {
             let held = holding.load_run(reader, now, same_width, runs.length(run))?;
             holding.allocated += held.allocated();
             holding.count += held.spans.len();
-            reader.require(holding.runs.insert(run, held).is_none())?;
+            reader.require(holding.runs.get(run).is_none())?;
+            holding.runs.insert(run, held);
         }
         for _ in 0..reader.count(TURN_BYTES)? {
             let number = NonZeroU64::new(reader.u64()?).ok_or_else(|| reader.damaged())?;

@@ -35,6 +35,8 @@ pub(super) enum Simple {
     Turned(State, State),
     /// The only span is to be removed.
     Ended(State),
+    /// Blocks inside a span in this state are gone.
+    Split(State),
     /// By a span in this state behind the last one.
     Appended(State),
     /// By the last span, of several, which was in this state.
@@ -50,9 +52,9 @@ impl Held {
     }
 
     /// Handles the most frequent changes: the blocks are in one span and keep their state, are one
-    /// span and have another state, or the end of the last span moves, comes or goes. Appends the
-    /// replaced stretch to `before`, and the new one to `after`. Any [other](Simple::Other) change
-    /// has no effect.
+    /// span and have another state, are removed from inside a span, or the end of the last span moves,
+    /// comes or goes. Appends the replaced stretch to `before`, and the new ones to `after`. Any
+    /// [other](Simple::Other) change has no effect.
     pub(super) fn change_simply(
         &mut self,
         from: u32,
@@ -86,6 +88,7 @@ impl Held {
             return match state_after(Some(span.state)) {
                 Some(new) if new == span.state => Simple::Stayed,
                 Some(new) if (span.from, span.to) == (from, to) => self.turn(at, new),
+                None if span.from < from && to < span.to => self.split(at, from, to, before, after),
                 _ => Simple::Other,
             };
         }
@@ -96,6 +99,9 @@ impl Held {
         match state_after(Some(state)) {
             Some(new) if new == state => Simple::Stayed,
             Some(new) if (last.from, last.to) == (from, to) => self.turn(spans - 1, new),
+            None if last.from < from && to < last.to => {
+                self.split(spans - 1, from, to, before, after)
+            }
             None if to == last.to && last.from < from => {
                 before.push(*stretch);
                 (last.to, stretch.1) = (from, from);
@@ -121,6 +127,27 @@ impl Held {
             }
             _ => Simple::Other,
         }
+    }
+
+    /// Removes blocks from inside a span.
+    fn split(
+        &mut self,
+        at: usize,
+        from: u32,
+        to: u32,
+        before: &mut Vec<(u32, u32)>,
+        after: &mut Vec<(u32, u32)>,
+    ) -> Simple {
+        let Span { to: end, state, .. } = self.spans[at];
+        self.spans[at].to = from;
+        self.spans.insert(at + 1, Span { from: to, to: end, state });
+        let at = self.stretches.partition_point(|stretch| stretch.1 <= from);
+        let stretch = self.stretches[at];
+        self.stretches[at].1 = from;
+        self.stretches.insert(at + 1, (to, stretch.1));
+        before.push(stretch);
+        after.extend([(stretch.0, from), (to, stretch.1)]);
+        Simple::Split(state)
     }
 
     /// Gives a span another state, unless it would merge with a neighbour.

@@ -23,7 +23,7 @@ impl Runs {
         mut visit: impl FnMut(Range<usize>, &EndpointSet),
     ) {
         for (at, Stretch { run, from, to }) in self.walk(chain) {
-            for part in self.slab[run as usize].parts.iter().take_while(|part| part.from < to) {
+            for part in self.slab[run].parts.iter().take_while(|part| part.from < to) {
                 let (begin, end) = (part.from.max(from), part.to.min(to));
                 if begin < end {
                     visit(

@@ -25,9 +25,7 @@ impl Runs {
         while let Some(stretch) = self.stretch(None, chain, depth) {
             let whole = stretch.len();
             let mut next: Option<Reach<'_>> = None;
-            for part in
-                self.slab[stretch.run as usize].parts.iter().take_while(|p| p.from <= stretch.from)
-            {
+            for part in self.slab[stretch.run].parts.iter().take_while(|p| p.from <= stretch.from) {
                 if part.to <= stretch.from {
                     continue;
                 }

@@ -20,7 +20,7 @@
 //!
 //! A block's address never changes. Blocks without holders are removed at a run's end at once;
 //! inside a run they remain while later blocks have holders. The list of free runs is part of
-//! snapshots, so it is kept here rather than in the `slab` crate.
+//! snapshots, so both are kept here rather than in the `slab` crate.
 
 #[cfg(any(test, feature = "internals"))]
 mod check;
@@ -28,6 +28,7 @@ mod common_prefix;
 mod lookup;
 mod parts;
 mod run;
+mod slab;
 mod snapshot;
 
 use alloc::vec::Vec;
@@ -41,11 +42,12 @@ use super::table::{FilteredTable, Place, Table};
 use common_prefix::common;
 use parts::Part;
 use run::{GROWTH, Run, SPARE_BLOCKS, extend, grow};
+use slab::Slab;
 
 /// All runs.
 #[derive(Debug)]
 pub(super) struct Runs {
-    slab: Vec<Run>,
+    slab: Slab,
     free: Vec<RunId>,
     /// First blocks, by hash.
     heads: FilteredTable,
@@ -58,7 +60,7 @@ pub(super) struct Runs {
 impl Runs {
     pub(super) fn new(hash_state: KeyedState) -> Self {
         Self {
-            slab: Vec::new(),
+            slab: Slab::default(),
             free: Vec::new(),
             heads: FilteredTable::new(hash_state),
             names: Table::new(hash_state),
@@ -81,7 +83,7 @@ impl Runs {
             .map(|Address { run, offset }| Address { run, offset: offset + 1 })
             .filter(|behind| self.hash(*behind) == Some(first))
             .or_else(|| self.head(first))?;
-        let (run_, from) = (&self.slab[run as usize], offset as usize);
+        let (run_, from) = (&self.slab[run], offset as usize);
         let whole = run_.blocks.len() - from;
         let length = match rest.get(whole - 1) {
             Some(hash) if *hash == run_.last => whole,
@@ -105,12 +107,12 @@ impl Runs {
 
     /// The block at an address.
     pub(super) fn hash(&self, Address { run, offset }: Address) -> Option<BlockHash> {
-        self.slab.get(run as usize)?.blocks.get(offset as usize).copied()
+        self.slab.get(run)?.blocks.get(offset as usize).copied()
     }
 
     /// The run that begins with this block.
     pub(super) fn head(&self, hash: BlockHash) -> Option<Address> {
-        self.heads.get(hash.0, |at| at.offset == 0 && self.slab[at.run as usize].begins_with(hash))
+        self.heads.get(hash.0, |at| at.offset == 0 && self.slab[at.run].begins_with(hash))
     }
 
     /// The block with this name in the shared dictionary.
@@ -120,19 +122,19 @@ impl Runs {
 
     /// The shared name of a block.
     pub(super) fn name(&self, Address { run, offset }: Address) -> Option<EngineHash> {
-        let name = self.slab[run as usize].names.get(offset as usize).copied();
+        let name = self.slab[run].names.get(offset as usize).copied();
         name.filter(|name| *name != ANONYMOUS)
     }
 
     /// Whether this block of the shared dictionary has this name.
     pub(super) fn is_named(&self, Address { run, offset }: Address, name: EngineHash) -> bool {
-        let run = self.slab.get(run as usize);
+        let run = self.slab.get(run);
         name != ANONYMOUS && run.is_some_and(|run| run.names.get(offset as usize) == Some(&name))
     }
 
     /// A block's hash, and the hash of the block before it in its run.
     pub(super) fn hashes(&self, address: Address) -> Option<(BlockHash, Option<BlockHash>)> {
-        let blocks = &self.slab.get(address.run as usize)?.blocks;
+        let blocks = &self.slab.get(address.run)?.blocks;
         let at = address.offset as usize;
         Some((*blocks.get(at)?, at.checked_sub(1).map(|before| blocks[before])))
     }
@@ -140,7 +142,7 @@ impl Runs {
     /// How many of these names, from the first on, are the names of the blocks before this one, in
     /// descending order.
     pub(super) fn named_before(&self, address: Address, names: &[EngineHash]) -> usize {
-        let column = &self.slab[address.run as usize].names;
+        let column = &self.slab[address.run].names;
         let before = column[..address.offset as usize].iter().rev().zip(names);
         before.take_while(|(there, name)| there == name && **name != ANONYMOUS).count()
     }
@@ -165,51 +167,48 @@ impl Runs {
     ) -> Stretch {
         let behind = before.filter(|before| {
             let next = usize::from(before.offset) + 1;
-            self.slab[before.run as usize].blocks.len() == next && next < MAX_RUN
+            self.slab[before.run].blocks.len() == next && next < MAX_RUN
         });
         let run = behind.map_or_else(|| self.begin_run(chain[at]), |before| before.run);
         let (slab, heads) = (&self.slab, &self.heads);
-        let is_head = |hash: &BlockHash| {
-            heads.get(hash.0, |at| slab[at.run as usize].begins_with(*hash)).is_some()
-        };
-        let from = slab[run as usize].blocks.len();
+        let is_head =
+            |hash: &BlockHash| heads.get(hash.0, |at| slab[at.run].begins_with(*hash)).is_some();
+        let from = slab[run].blocks.len();
         // The first is unknown; others may be known, where the blocks before them were lost.
         let most = (chain.len() - at).min(MAX_RUN - from);
         let new = 1 + chain[at + 1..at + most].iter().take_while(|hash| !is_head(hash)).count();
-        let run_ = &mut self.slab[run as usize];
-        self.allocated -= run_.allocated();
+        let run_ = &mut self.slab[run];
+        let columns = run_.columns();
         extend(&mut run_.blocks, &chain[at..at + new]);
         if !run_.names.is_empty() {
             grow(&mut run_.names, new);
             run_.names.resize(from + new, ANONYMOUS);
         }
         run_.last = chain[at + new - 1];
-        self.allocated += run_.allocated();
+        self.allocated = self.allocated + run_.columns() - columns;
         Stretch { run, from: from as u32, to: (from + new) as u32 }
     }
 
     /// Gives the blocks of a stretch these shared names. Returns how many, from the first on,
     /// succeeded. The next block has another name, or the name another block.
     pub(super) fn call(&mut self, stretch: Stretch, names: &[EngineHash]) -> usize {
-        let run = &mut self.slab[stretch.run as usize];
+        let run = &mut self.slab[stretch.run];
         if run.names.is_empty() {
-            self.allocated -= run.allocated();
+            let columns = run.columns();
             run.names.reserve_exact(run.blocks.capacity());
             run.names.resize(run.blocks.len(), ANONYMOUS);
-            self.allocated += run.allocated();
+            self.allocated = self.allocated + run.columns() - columns;
         }
         let from = stretch.from as usize;
-        let column = &self.slab[stretch.run as usize].names[from..];
         let is_known =
             |(current, name): &(&EngineHash, &EngineHash)| current == name && **name != ANONYMOUS;
-        let mut done = column.iter().zip(names).take_while(is_known).count();
+        let mut done = run.names[from..].iter().zip(names).take_while(is_known).count();
         if let [name] = names[done..] {
-            let at = from + done;
-            let mut column = mem::take(&mut self.slab[stretch.run as usize].names);
-            let address = Address { run: stretch.run, offset: at as u16 };
+            let mut column = mem::take(&mut run.names);
+            let address = Address { run: stretch.run, offset: (from + done) as u16 };
             let place = self.names.place(name.0);
             done += usize::from(self.call_one(address, &mut column, name, place));
-            self.slab[stretch.run as usize].names = column;
+            self.slab[stretch.run].names = column;
             return done;
         }
         while done < names.len() {
@@ -225,7 +224,7 @@ impl Runs {
 
     /// Names the blocks of a run from `from` on, as [`call`](Self::call) does.
     fn call_batch(&mut self, id: RunId, from: usize, names: &[EngineHash]) -> usize {
-        let mut column = mem::take(&mut self.slab[id as usize].names);
+        let mut column = mem::take(&mut self.slab[id].names);
         let mut places = [Place::default(); BATCH];
         let places = place_all(&self.names, names, &mut places);
         let mut done = 0;
@@ -239,7 +238,7 @@ impl Runs {
             }
             done += 1;
         }
-        self.slab[id as usize].names = column;
+        self.slab[id].names = column;
         done
     }
 
@@ -257,7 +256,7 @@ impl Runs {
             return name == current && name != ANONYMOUS;
         }
         let is = |other: Address| {
-            let column = &self.slab[other.run as usize].names;
+            let column = &self.slab[other.run].names;
             let there = if other.run == address.run { &*names } else { column };
             there.get(other.offset as usize) == Some(&name)
         };
@@ -266,30 +265,6 @@ impl Runs {
             names[address.offset as usize] = name;
         }
         is_free
-    }
-
-    /// Removes the names of a run's blocks from `end` on.
-    fn forget_names(&mut self, id: RunId, end: usize) {
-        let Self { slab, names, .. } = self;
-        let column = &mut slab[id as usize].names;
-        let gone = end.min(column.len());
-        if let [name] = column[gone..] {
-            if name != ANONYMOUS {
-                names.remove_at(names.place(name.0), Address { run: id, offset: gone as u16 });
-            }
-            column.truncate(gone);
-            return;
-        }
-        for (batch, from) in column[gone..].chunks(BATCH).zip((gone..).step_by(BATCH)) {
-            let mut places = [Place::default(); BATCH];
-            let places = place_all(names, batch, &mut places);
-            for ((name, place), offset) in batch.iter().zip(places).zip(from..) {
-                if *name != ANONYMOUS {
-                    names.remove_at(*place, Address { run: id, offset: offset as u16 });
-                }
-            }
-        }
-        column.truncate(gone);
     }
 
     /// Replaces the stretches of a run that the endpoint holds.
@@ -303,16 +278,19 @@ impl Runs {
         if before == after {
             return;
         }
-        let run = &mut self.slab[id as usize];
-        let shifted = match (before, after) {
-            (&[before], &[after]) => run.shift(before, after, slot),
-            _ => false,
+        let run = &mut self.slab[id];
+        // A part of this endpoint alone becomes its first new stretch in place.
+        let (gone, new) = match (before, after) {
+            (&[before], &[first, ref rest @ ..]) if run.shift(before, first, slot) => {
+                (&[][..], rest)
+            }
+            _ => (before, after),
         };
-        if !shifted {
+        if !(gone.is_empty() && new.is_empty()) {
             self.allocated -= run.allocated();
-            let gone = before.iter().filter(|stretch| !after.contains(stretch));
+            let gone = gone.iter().filter(|stretch| !after.contains(stretch));
             gone.for_each(|stretch| run.leave(*stretch, slot));
-            let new = after.iter().filter(|stretch| !before.contains(stretch));
+            let new = new.iter().filter(|stretch| !before.contains(stretch));
             new.for_each(|stretch| run.enter(*stretch, slot));
             self.allocated += run.allocated();
         }
@@ -324,13 +302,13 @@ impl Runs {
 
     /// The length of a run.
     pub(super) fn length(&self, run: RunId) -> u32 {
-        self.slab.get(run as usize).map_or(0, |run| run.blocks.len() as u32)
+        self.slab.get(run).map_or(0, |run| run.blocks.len() as u32)
     }
 
     /// Allocated bytes.
     pub(super) fn allocated(&self) -> usize {
         self.allocated
-            + self.slab.capacity() * size_of::<Run>()
+            + self.slab.allocated()
             + self.free.capacity() * size_of::<RunId>()
             + self.heads.allocated()
             + self.names.allocated()
@@ -345,59 +323,75 @@ impl Runs {
         heads: &[BlockHash],
         names: &[EngineHash],
     ) -> usize {
-        let column =
-            before.map_or(0, |before| self.slab[before.run as usize].blocks.capacity() / GROWTH);
+        let column = before.map_or(0, |before| self.slab[before.run].blocks.capacity() / GROWTH);
         let blocks = blocks + blocks / GROWTH + column + SPARE_BLOCKS;
-        let grows = self.slab.len() + heads.len() > self.slab.capacity() + self.free.len();
-        let slab = if grows { self.slab.capacity() + heads.len() } else { 0 };
+        let runs = heads.len().saturating_sub(self.free.len());
         let new = names.iter().filter(|name| self.named(**name).is_none());
         2 * blocks * size_of::<BlockHash>()
-            + slab * size_of::<Run>()
+            + self.slab.growth(runs)
             + self.heads.growth(heads.iter().map(|hash| hash.0))
             + self.names.growth(new.map(|name| name.0))
     }
 
     /// Upper limit of additional bytes of a run's parts when an endpoint holds another stretch.
     pub(super) fn unrest(&self, run: RunId, slot: u32) -> usize {
-        let run = &self.slab[run as usize];
+        let run = &self.slab[run];
         let parts = 2 * (run.parts.capacity() + 4) * size_of::<Part>();
         parts + 2 * run.sets + 4 * (slot as usize / 8 + size_of::<u64>())
     }
 
     fn begin_run(&mut self, head: BlockHash) -> RunId {
-        let run = self.free.pop().unwrap_or_else(|| {
-            self.slab.push(Run::new());
-            (self.slab.len() - 1) as RunId
-        });
-        self.slab[run as usize].first = head;
+        let run = self.free.pop().unwrap_or_else(|| self.slab.push(Run::new()));
+        self.slab[run].first = head;
         self.heads.insert(head.0, Address { run, offset: 0 });
         run
     }
 
     /// Removes blocks without holders from the end of a run, and frees an empty run.
     fn trim(&mut self, id: RunId) {
-        let end = self.slab[id as usize].end() as usize;
-        self.forget_names(id, end);
-        let run = &mut self.slab[id as usize];
+        let run = &mut self.slab[id];
+        let end = run.end() as usize;
+        forget_names(&mut self.names, id, &mut run.names, end);
         if end == 0 {
             self.allocated -= run.allocated();
             self.heads.remove(run.first.0, Address { run: id, offset: 0 });
             *run = Run::new();
             self.free.push(id);
             if self.free.len() == self.slab.len() {
-                (self.slab, self.free) = (Vec::new(), Vec::new());
+                (self.slab, self.free) = (Slab::default(), Vec::new());
             }
         } else {
             run.blocks.truncate(end);
             run.last = run.blocks[end - 1];
             if run.blocks.capacity() > 2 * end + SPARE_BLOCKS {
-                self.allocated -= run.allocated();
+                let columns = run.columns();
                 run.blocks.shrink_to_fit();
                 run.names.shrink_to_fit();
-                self.allocated += run.allocated();
+                self.allocated = self.allocated + run.columns() - columns;
             }
         }
     }
+}
+
+/// Removes the names of a run's blocks from `end` on from its column and from the table.
+fn forget_names(table: &mut Table, run: RunId, column: &mut Vec<EngineHash>, end: usize) {
+    let end = end.min(column.len());
+    if let [name] = column[end..] {
+        if name != ANONYMOUS {
+            table.remove_at(table.place(name.0), Address { run, offset: end as u16 });
+        }
+    } else {
+        for (batch, from) in column[end..].chunks(BATCH).zip((end..).step_by(BATCH)) {
+            let mut places = [Place::default(); BATCH];
+            let places = place_all(table, batch, &mut places);
+            for ((name, place), offset) in batch.iter().zip(places).zip(from..) {
+                if *name != ANONYMOUS {
+                    table.remove_at(*place, Address { run, offset: offset as u16 });
+                }
+            }
+        }
+    }
+    column.truncate(end);
 }
 
 /// The places of names, and their lines prefetched: the cache misses of a batch overlap.

@@ -40,9 +40,12 @@ impl Run {
 
     /// Allocated bytes.
     pub(super) fn allocated(&self) -> usize {
+        self.columns() + self.parts.allocated() + self.sets
+    }
+
+    /// Of those, the bytes of the columns.
+    pub(super) fn columns(&self) -> usize {
         (self.blocks.capacity() + self.names.capacity()) * size_of::<BlockHash>()
-            + self.parts.allocated()
-            + self.sets
     }
 
     /// Moves the only part to another stretch, if the endpoint is its only member.

@@ -14,7 +14,7 @@ impl Runs {
         self.heads.save(writer);
         self.names.save(writer);
         writer.count(self.slab.len());
-        for run in &self.slab {
+        for run in self.slab.iter() {
             writer.u32(run.blocks.len() as u32);
             writer.u8(u8::from(!run.names.is_empty()));
             writer.column(&run.blocks, |hash| [hash.0]);
@@ -34,7 +34,6 @@ impl Runs {
         let count = reader.count(RUN_BYTES)?;
         let in_slab = |address: Address| (address.run as usize) < count;
         reader.require(runs.heads.iter().all(in_slab) && runs.names.iter().all(in_slab))?;
-        runs.slab.reserve_exact(count);
         for id in 0..count as RunId {
             let (length, named) = (reader.u32()? as usize, reader.u8()? != 0);
             reader.require(length <= MAX_RUN && (length > 0 || !named))?;
@@ -64,8 +63,7 @@ impl Runs {
     pub(in crate::prefix) fn trim_all(&mut self) {
         for id in 0..self.slab.len() as RunId {
             // Freeing the last run also frees the slab.
-            if self.slab.get(id as usize).is_some_and(|run| (run.end() as usize) < run.blocks.len())
-            {
+            if self.slab.get(id).is_some_and(|run| (run.end() as usize) < run.blocks.len()) {
                 self.trim(id);
             }
         }
