@@ -26,7 +26,8 @@ impl Default for HeldPrompts {
     fn default() -> Self {
         let index = PrefixIndex::new(1, IndexLimits::default());
         let (names, chain) = (Vec::new(), Vec::new());
-        let mut held = Self { index, prompts: Vec::new(), rng: Rng::new(4), stamp: 0, names, chain };
+        let mut held =
+            Self { index, prompts: Vec::new(), rng: Rng::new(4), stamp: 0, names, chain };
         for slot in 0..ENDPOINTS as u32 {
             let cache = CacheSpec { capacity: u32::MAX, ..CacheSpec::default() };
             held.index.join(slot, cache).expect("a free slot");

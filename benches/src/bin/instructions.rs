@@ -157,9 +157,8 @@ fn poll_decision() -> usize {
 /// Events of engines that stored 128 new blocks each. No two prompts share a block: under two
 /// names, a shared one would give its engine a dictionary of its own.
 fn store() -> usize {
-    let prompts: Vec<Prompt> = (0..PROMPTS as u64 / 10)
-        .flat_map(|seed| prompts(1, TEXT_BYTES, 128 * 16, seed))
-        .collect();
+    let prompts: Vec<Prompt> =
+        (0..PROMPTS as u64 / 10).flat_map(|seed| prompts(1, TEXT_BYTES, 128 * 16, seed)).collect();
     let mut pool = LoadedPool::idle(64);
     let mut rng = Rng::new(2);
     let names: Vec<EngineHash> =
