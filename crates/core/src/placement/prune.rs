@@ -6,7 +6,7 @@
 //!
 //! Endpoints that have more of the prompt cached cost less. So each level is searched with its own
 //! bound, and last the level of all endpoints. The bound of a group counts all its endpoints; where
-//! few of them are in the level, their wait classes rule out those that wait too long.
+//! few of them are in the level, their load classes rule out those with too much load.
 
 use alloc::vec::Vec;
 
@@ -17,7 +17,7 @@ use super::ranking_key::RankingKey;
 use super::span::CachedPrefix;
 use super::tie_break::{TieBreaker, TieRank};
 use crate::fleet::Fleet;
-use crate::pool::{BestCase, Bounds, CHUNK, InFlightLoad, Slot, WORD, WaitClass};
+use crate::pool::{BestCase, Bounds, CHUNK, InFlightLoad, LoadClass, Slot, WORD};
 use crate::prefix::EndpointSet;
 use crate::profile::{CostBound, LeastInputs};
 use crate::time::Seconds;
@@ -42,10 +42,10 @@ pub(super) struct PrunedSearch<'a, B, L> {
     limit: f64,
     /// What the request computes on the endpoints of the level that is searched.
     missing: Missing,
-    /// The lower bound of the cost in this level without a wait, in seconds.
+    /// The lower bound of the cost in this level without load, in seconds.
     floor: f64,
-    /// Endpoints of this level with longer waits are above the bar.
-    most_wait: WaitClass,
+    /// Endpoints of this level with more load are above the bar.
+    most_load: LoadClass,
 }
 
 /// Groups and endpoints that the search has bounded but not yet visited. A bound's slot is the
@@ -77,7 +77,7 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
             limit: f64::INFINITY,
             missing: Missing::default(),
             floor: 0.0,
-            most_wait: WaitClass::LAST,
+            most_load: LoadClass::LAST,
         }
     }
 
@@ -118,12 +118,14 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
     fn chunks(&mut self, id: LevelId, level: &Level, frontier: &mut SearchFrontier) {
         let SearchFrontier { chunks, words, slots } = frontier;
         self.floor = if level.holders().is_some() {
-            self.cost(&self.bounds.best(), 0.0)
+            let mut unloaded = self.bounds.best();
+            unloaded.kv_tokens = 0.0;
+            self.cost(&unloaded, 0.0)
         } else {
             // Groups have no other members, so their own bounds are as good.
             f64::NEG_INFINITY
         };
-        self.set_most_wait();
+        self.set_most_load();
         chunks.clear();
         let mut previous = Bounded::default();
         for (best_case, chunk) in self.bounds.chunks().iter().zip((0..).step_by(CHUNK as usize)) {
@@ -149,20 +151,15 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
         words: &mut Vec<RankingKey>,
         slots: &mut Vec<RankingKey>,
     ) {
-        let (first, drawn) = (chunk.slot / WORD, chunk.rendezvous);
-        let best_cases = self.bounds.words_of(chunk.slot);
-        words.clear();
-        let mut previous = Bounded::default();
-        level.words(first, best_cases.len() as u32, |number, members| {
-            if self.within(number, members) != 0 {
-                let (best_case, word) = (&best_cases[(number - first) as usize], number * WORD);
-                let draw = || Some(self.ties.word_rank(drawn, word));
-                if let Some(key) = self.key(previous.nanos(self, best_case), best_case, word, draw)
-                {
-                    words.push(key);
-                }
-            }
+        let first = chunk.slot / WORD;
+        let group =
+            Group { first: chunk.slot, step: WORD, best_cases: self.bounds.words_of(chunk.slot) };
+        let mut members = 0;
+        level.words(first, group.best_cases.len() as u32, |word, slots| {
+            members |= u64::from(self.within(word, slots) != 0) << (word - first);
         });
+        let draw = |word| Some(self.ties.word_rank(chunk.rendezvous, word));
+        self.bound_members(&group, members, draw, words);
         lead(words);
         for word in words.iter() {
             if self.is_below(word) {
@@ -178,29 +175,43 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
         word: &RankingKey,
         slots: &mut Vec<RankingKey>,
     ) {
-        let (first, drawn) = (word.slot, word.rendezvous);
-        let best_cases = self.bounds.slots_of(first);
-        let mut members = self.within(first / WORD, level.word(first / WORD));
-        slots.clear();
-        let mut previous = Bounded::default();
-        while let Some(best_case) = best_cases.get(members.trailing_zeros() as usize) {
-            let slot = first + members.trailing_zeros();
-            members &= members - 1;
-            let draw = || self.draw(id, slot, |key| self.ties.endpoint_rank(drawn, key));
-            if let Some(key) = self.key(previous.nanos(self, best_case), best_case, slot, draw) {
-                slots.push(key);
-            }
-        }
+        let group =
+            Group { first: word.slot, step: 1, best_cases: self.bounds.slots_of(word.slot) };
+        let members = self.within(word.slot / WORD, level.word(word.slot / WORD));
+        let draw = |slot| self.draw(id, slot, |key| self.ties.endpoint_rank(word.rendezvous, key));
+        self.bound_members(&group, members, draw, slots);
         self.look_at(slots, id, level.cached);
     }
 
-    /// Of some slots of a word, those whose least wait is not too long.
+    /// Bounds the members of a group whose bits are set, and keeps the keys below the bar. `draw`
+    /// is the tie rank of a member, if the level may be its own.
+    #[inline(always)]
+    fn bound_members(
+        &self,
+        group: &Group<'_>,
+        mut members: u64,
+        draw: impl Fn(u32) -> Option<TieRank>,
+        keys: &mut Vec<RankingKey>,
+    ) {
+        keys.clear();
+        let mut previous = Bounded::default();
+        while let Some(best_case) = group.best_cases.get(members.trailing_zeros() as usize) {
+            let slot = group.first + group.step * members.trailing_zeros();
+            members &= members - 1;
+            let nanos = previous.nanos(self, best_case);
+            if let Some(key) = self.key(nanos, best_case, slot, || draw(slot)) {
+                keys.push(key);
+            }
+        }
+    }
+
+    /// Of some slots of a word, those whose least load is not too high.
     #[inline(always)]
     fn within(&self, word: u32, slots: u64) -> u64 {
-        if self.most_wait == WaitClass::LAST {
+        if self.most_load == LoadClass::LAST {
             return slots;
         }
-        slots & self.bounds.waiting_up_to(word, self.most_wait)
+        slots & self.bounds.loaded_up_to(word, self.most_load)
     }
 
     /// Weighs endpoints in the order of their bounds while these are below the bar.
@@ -213,19 +224,19 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
                 self.bar = (self.look)(slot, cached);
                 if let Some(bar) = self.bar {
                     self.limit = above(bar.cost);
-                    self.set_most_wait();
+                    self.set_most_load();
                     slots.retain(|key| *key < bar);
                 }
             }
         }
     }
 
-    /// Computes the longest wait of an endpoint below the bar. A nanosecond and a billionth
+    /// Computes the highest load of an endpoint below the bar. A nanosecond and a billionth
     /// outweigh the rounding.
-    fn set_most_wait(&mut self) {
-        let most = (self.limit * 1e-9 - self.floor) / self.bound.per_wait();
+    fn set_most_load(&mut self) {
+        let most = (self.limit * 1e-9 - self.floor) / self.bound.per_load();
         let most = if most.is_nan() { f64::INFINITY } else { most * (1.0 + 1e-9) + 1e-9 };
-        self.most_wait = WaitClass::of(most);
+        self.most_load = LoadClass::of(most);
     }
 
     fn is_below(&self, key: &RankingKey) -> bool {
@@ -285,6 +296,14 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
             running: best_case.running,
         })
     }
+}
+
+/// Up to 64 members of a group, which begin at every `step`th slot.
+#[derive(Debug)]
+struct Group<'a> {
+    first: u32,
+    step: u32,
+    best_cases: &'a [BestCase],
 }
 
 /// The lower bound of a cost, for the next group or endpoint: often it has the same best case, as

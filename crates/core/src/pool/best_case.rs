@@ -9,8 +9,8 @@
 //! bit. Where the bound equals the cost, as on idle endpoints, ties remain ties. A group's best
 //! case is as good in every value as the best of its members, so its bound holds for each of them.
 
+use super::load_classes::{FULL_CACHE, LoadClass};
 use super::slot::Slot;
-use super::wait_classes::WaitClass;
 use crate::time::Seconds;
 
 /// The values of one endpoint, or the best values of a group.
@@ -101,26 +101,20 @@ impl BestCase {
             || (before.in_flight <= self.in_flight && after.in_flight > self.in_flight)
     }
 
-    /// Whether both have the same bits, which is compared without branches.
+    /// Whether both have the same bits. Fields that are compared in the order of their memory are
+    /// compared as one block of it.
     #[inline]
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        let of = |it: &Self| {
-            let floats = [
-                it.least_wait,
-                it.falling_wait,
-                it.kv_tokens,
-                it.running,
-                it.per_token,
-                it.per_pair,
-                it.slowdown,
-            ];
-            (floats.map(f64::to_bits), it.capacity, it.in_flight)
-        };
-        let ((these, capacity, in_flight), (others, other_capacity, others_in_flight)) =
-            (of(self), of(other));
-        let differ = these.iter().zip(&others).fold(0, |differ, (a, b)| differ | (a ^ b));
-        let counts = (capacity ^ other_capacity) | (in_flight ^ others_in_flight);
-        differ | u64::from(counts) == 0
+        let same = |a: f64, b: f64| a.to_bits() == b.to_bits();
+        same(self.least_wait, other.least_wait)
+            && same(self.falling_wait, other.falling_wait)
+            && same(self.kv_tokens, other.kv_tokens)
+            && same(self.running, other.running)
+            && same(self.per_token, other.per_token)
+            && same(self.per_pair, other.per_pair)
+            && same(self.slowdown, other.slowdown)
+            && self.capacity == other.capacity
+            && self.in_flight == other.in_flight
     }
 
     /// Whether the endpoint takes requests.
@@ -136,9 +130,9 @@ impl BestCase {
         if falling > self.least_wait { falling } else { self.least_wait }
     }
 
-    /// The class of the least wait.
-    pub(super) fn wait_class(&self) -> WaitClass {
-        WaitClass::of(self.least_wait)
+    /// The class of the least load.
+    pub(super) fn load_class(&self) -> LoadClass {
+        LoadClass::of(self.least_wait + FULL_CACHE * (self.kv_tokens / f64::from(self.capacity)))
     }
 
     /// Seconds to compute `tokens` tokens that attend to others in `pairs` pairs.

@@ -8,7 +8,7 @@
 use alloc::vec::Vec;
 
 use super::best_case::BestCase;
-use super::wait_classes::{WORD, WaitClass, WaitClasses};
+use super::load_classes::{LoadClass, LoadClasses, WORD};
 
 /// Slots of a chunk.
 pub(crate) const CHUNK: u32 = 64 * WORD;
@@ -17,7 +17,7 @@ pub(crate) const CHUNK: u32 = 64 * WORD;
 #[derive(Debug, Default)]
 pub(crate) struct Bounds {
     slots: Vec<BestCase>,
-    waits: WaitClasses,
+    loads: LoadClasses,
     words: Vec<BestCase>,
     chunks: Vec<BestCase>,
 }
@@ -29,7 +29,7 @@ impl Bounds {
         self.slots.push(BestCase::CLOSED);
         if slot % WORD == 0 {
             self.words.push(BestCase::CLOSED);
-            self.waits.push_word();
+            self.loads.push_word();
         }
         if slot % CHUNK == 0 {
             self.chunks.push(BestCase::CLOSED);
@@ -40,7 +40,7 @@ impl Bounds {
     /// chunk only if the member that set the group's best value became worse.
     pub(super) fn set(&mut self, slot: u32, best_case: BestCase) {
         let at = slot as usize;
-        self.waits.set(slot, best_case.wait_class());
+        self.loads.set(slot, best_case.load_class());
         let before = core::mem::replace(&mut self.slots[at], best_case);
         if let Some(before) = settle(&self.slots, &mut self.words, at, before) {
             settle(&self.words, &mut self.chunks, at / 64, before);
@@ -50,7 +50,7 @@ impl Bounds {
     /// Sets the best cases of many slots. Computes in **O(slots)**.
     pub(super) fn set_all(&mut self, best_cases: impl Iterator<Item = (u32, BestCase)>) {
         for (slot, best_case) in best_cases {
-            self.waits.set(slot, best_case.wait_class());
+            self.loads.set(slot, best_case.load_class());
             self.slots[slot as usize] = best_case;
         }
         for (word, slots) in self.words.iter_mut().zip(self.slots.chunks(64)) {
@@ -81,10 +81,10 @@ impl Bounds {
         members(&self.words, (chunk / WORD) as usize)
     }
 
-    /// The slots of word number `word` that wait at most as long as this class: a bit is set for
+    /// The slots of word number `word` whose loads are at most in this class: a bit is set for
     /// each.
-    pub(crate) fn waiting_up_to(&self, word: u32, class: WaitClass) -> u64 {
-        self.waits.up_to(word, class)
+    pub(crate) fn loaded_up_to(&self, word: u32, class: LoadClass) -> u64 {
+        self.loads.up_to(word, class)
     }
 
     /// The best case of the pool.

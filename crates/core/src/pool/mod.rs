@@ -9,13 +9,13 @@ mod evictions;
 mod external_load;
 mod health;
 mod in_flight;
+mod load_classes;
 mod multiset;
 mod outcome;
 mod peer_load;
 mod peers;
 mod profile_marks;
 mod slot;
-mod wait_classes;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
@@ -37,10 +37,10 @@ pub(crate) use external_load::{ExternalLoad, PoolReports};
 pub use health::{BackoffCause, HealthState};
 pub(crate) use health::{BackoffPeriods, Outcome, OutcomeContext};
 pub(crate) use in_flight::{AnswerWeight, InFlightLoad};
+pub(crate) use load_classes::{FULL_CACHE, LoadClass, WORD};
 pub use peer_load::PeerLoad;
 pub(crate) use profile_marks::ProfileMarks;
 pub(crate) use slot::Slot;
-pub(crate) use wait_classes::{WORD, WaitClass};
 
 use multiset::Multiset;
 

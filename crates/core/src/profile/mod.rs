@@ -56,8 +56,9 @@ pub(crate) trait CostBound {
     /// A cost in seconds that is at most the cost of any endpoint whose inputs are at least these.
     fn at_least(&self, least: &LeastInputs) -> f64;
 
-    /// By how much [`at_least`](Self::at_least) rises with each second of wait.
-    fn per_wait(&self) -> f64;
+    /// By how much [`at_least`](Self::at_least) rises, or more, with each second of load: a second
+    /// of wait, or its [equivalent](crate::pool::FULL_CACHE) of the KV cache.
+    fn per_load(&self) -> f64;
 }
 
 /// The bound of a profile that has none: no value of it exists.
@@ -69,7 +70,7 @@ impl CostBound for NoBound {
         match *self {}
     }
 
-    fn per_wait(&self) -> f64 {
+    fn per_load(&self) -> f64 {
         match *self {}
     }
 }

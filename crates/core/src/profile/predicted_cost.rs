@@ -26,6 +26,7 @@ use super::cost_terms::CostTerms;
 use super::prices::CostPrices;
 use super::{CostBound, Profile};
 use crate::endpoint::EndpointId;
+use crate::pool::FULL_CACHE;
 use crate::time::Seconds;
 
 /// The default profile, at these prices.
@@ -62,8 +63,8 @@ impl CostBound for CostPrices {
         wait * self.queue + prefill + self.kv.get() * ((kv_tokens + tokens) / capacity) + decode
     }
 
-    fn per_wait(&self) -> f64 {
-        self.queue
+    fn per_load(&self) -> f64 {
+        self.queue.min(self.kv.get() / FULL_CACHE)
     }
 }
 

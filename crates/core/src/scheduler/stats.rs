@@ -357,6 +357,7 @@ impl Scheduler {
 
     fn endpoint_stats_into(&self, endpoints: &mut Vec<EndpointStats>) {
         let mut count = 0;
+        endpoints.reserve_exact(self.fleet.pool.len().saturating_sub(endpoints.len()));
         for slot in self.fleet.pool.iter() {
             let before = endpoints.get_mut(count);
             let mut name =
