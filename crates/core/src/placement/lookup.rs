@@ -298,9 +298,9 @@ impl Lookup {
         self.chains.get(id.chain as usize).levels.get(id.level as usize)
     }
 
-    /// Whether endpoints with this layout use the level's chain.
-    pub(super) fn serves(&self, id: LevelId, layout: BlockLayout) -> bool {
-        self.chains.place_of(layout) == Some(id.chain as usize)
+    /// Whether endpoints with this layout may use the level's chain; usually there is only one.
+    pub(super) fn may_serve(&self, id: LevelId, layout: BlockLayout) -> bool {
+        self.chains.as_slice().len() == 1 || self.chains.place_of(layout) == Some(id.chain as usize)
     }
 
     /// A copy of the blocks for this endpoint, with the prompt's length.

@@ -52,13 +52,15 @@ pub(super) struct PrunedSearch<'a, B, L> {
 /// first of its group. The buffers are reused for the next search.
 #[derive(Debug, Default)]
 pub(crate) struct SearchFrontier {
+    /// Endpoints that are bounded one by one.
+    few: Vec<u32>,
     chunks: Vec<RankingKey>,
     words: Vec<RankingKey>,
     slots: Vec<RankingKey>,
 }
 
-/// Up to this many holders are bounded one by one.
-const FEW: usize = 32;
+/// Up to this many holders that may be below the bar are bounded one by one.
+const FEW: usize = 64;
 
 impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> PrunedSearch<'a, B, L> {
     pub(super) fn new(fleet: &'a Fleet, query: Query<'a>, bound: &'a B, look: L) -> Self {
@@ -89,9 +91,10 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
                 self.lookup.levels().filter(|(_, level)| level.holders().is_none() == of_all);
             for (id, level) in levels {
                 self.missing = Missing::new(self.tokens, level.cached);
+                self.set_floor(level);
                 match level.holders() {
-                    Some(holders) if holders.len() <= FEW => {
-                        self.each(id, level, holders, &mut frontier.slots);
+                    Some(holders) if self.are_few(holders, &mut frontier.few) => {
+                        self.each(id, level, frontier);
                     }
                     _ => self.chunks(id, level, frontier),
                 }
@@ -99,15 +102,33 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
         }
     }
 
-    fn each(
-        &mut self,
-        id: LevelId,
-        level: &Level,
-        holders: &EndpointSet,
-        slots: &mut Vec<RankingKey>,
-    ) {
+    /// Whether few holders may be below the bar, which are put into `few`.
+    fn are_few(&self, holders: &EndpointSet, few: &mut Vec<u32>) -> bool {
+        few.clear();
+        if holders.len() <= FEW {
+            few.extend(holders.iter());
+            return true;
+        }
+        if self.most_load == LoadClass::LAST {
+            return false;
+        }
+        for (word, slots) in holders.words_from(0) {
+            let mut members = self.within(word, slots);
+            while members != 0 {
+                few.push(word * WORD + members.trailing_zeros());
+                members &= members - 1;
+            }
+            if few.len() > FEW {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn each(&mut self, id: LevelId, level: &Level, frontier: &mut SearchFrontier) {
+        let SearchFrontier { few, slots, .. } = frontier;
         slots.clear();
-        for slot in holders.iter() {
+        for slot in few.iter().copied() {
             let best_case = self.bounds.slot(slot);
             let draw = || self.draw(id, slot, |key| self.ties.rank(slot, key));
             slots.extend(self.key(self.nanos(best_case), best_case, slot, draw));
@@ -116,16 +137,7 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
     }
 
     fn chunks(&mut self, id: LevelId, level: &Level, frontier: &mut SearchFrontier) {
-        let SearchFrontier { chunks, words, slots } = frontier;
-        self.floor = if level.holders().is_some() {
-            let mut unloaded = self.bounds.best();
-            unloaded.kv_tokens = 0.0;
-            self.cost(&unloaded, 0.0)
-        } else {
-            // Groups have no other members, so their own bounds are as good.
-            f64::NEG_INFINITY
-        };
-        self.set_most_load();
+        let SearchFrontier { chunks, words, slots, .. } = frontier;
         chunks.clear();
         let mut previous = Bounded::default();
         for (best_case, chunk) in self.bounds.chunks().iter().zip((0..).step_by(CHUNK as usize)) {
@@ -231,6 +243,20 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
         }
     }
 
+    /// Computes the lower bound of the cost in a level without load, and the highest load of an
+    /// endpoint below the bar.
+    fn set_floor(&mut self, level: &Level) {
+        self.floor = if level.holders().is_some() {
+            let mut unloaded = self.bounds.best();
+            unloaded.kv_tokens = 0.0;
+            self.cost(&unloaded, 0.0)
+        } else {
+            // Groups have no other members, so their own bounds are as good.
+            f64::NEG_INFINITY
+        };
+        self.set_most_load();
+    }
+
     /// Computes the highest load of an endpoint below the bar. A nanosecond and a billionth
     /// outweigh the rounding.
     fn set_most_load(&mut self) {
@@ -247,7 +273,7 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
     #[inline]
     fn draw(&self, id: LevelId, slot: u32, lot: impl FnOnce(u64) -> TieRank) -> Option<TieRank> {
         let tie = self.fleet.pool.tie(slot);
-        self.lookup.serves(id, tie.layout).then(|| lot(tie.key))
+        self.lookup.may_serve(id, tie.layout).then(|| lot(tie.key))
     }
 
     /// The lower bound of the key of an endpoint or of a group that begins at `slot`, if it is

@@ -47,18 +47,17 @@ impl Bounds {
         }
     }
 
-    /// Sets the best cases of many slots. Computes in **O(slots)**.
-    pub(super) fn set_all(&mut self, best_cases: impl Iterator<Item = (u32, BestCase)>) {
-        for (slot, best_case) in best_cases {
-            self.loads.set(slot, best_case.load_class());
-            self.slots[slot as usize] = best_case;
+    /// Sets the factors by which the endpoints of many slots are slower than described. Nothing
+    /// else of a best case depends on them. Computes in **O(slots)**.
+    pub(super) fn set_slowdowns(&mut self, slowdowns: impl Iterator<Item = (u32, f64)>) {
+        for (slot, slowdown) in slowdowns {
+            let best_case = &mut self.slots[slot as usize];
+            if best_case.is_open() {
+                best_case.slowdown = slowdown;
+            }
         }
-        for (word, slots) in self.words.iter_mut().zip(self.slots.chunks(64)) {
-            *word = best(slots);
-        }
-        for (chunk, words) in self.chunks.iter_mut().zip(self.words.chunks(64)) {
-            *chunk = best(words);
-        }
+        settle_slowdowns(&self.slots, &mut self.words);
+        settle_slowdowns(&self.words, &mut self.chunks);
     }
 
     /// The number of slots, occupied or not.
@@ -123,6 +122,14 @@ fn settle(
     (now != group).then_some(group)
 }
 
+/// Updates the least slowdowns of all groups.
+fn settle_slowdowns(all: &[BestCase], groups: &mut [BestCase]) {
+    for (group, members) in groups.iter_mut().zip(all.chunks(64)) {
+        let slowdowns = members.iter().map(|member| member.slowdown);
+        group.slowdown = slowdowns.fold(f64::INFINITY, f64::min);
+    }
+}
+
 /// Up to 64 members from `first` on.
 fn members(all: &[BestCase], first: usize) -> &[BestCase] {
     &all[first.min(all.len())..all.len().min(first + 64)]
@@ -147,6 +154,7 @@ mod tests {
             capacity: u32::from(capacity),
             in_flight: u32::from(in_flight),
             running: f64::from(in_flight / 2),
+            slowdown: 1.0,
             ..BestCase::CLOSED
         }
     }
@@ -159,6 +167,7 @@ mod tests {
             slots in 1u32..9_000,
             near in 1u32..200,
             changes in prop::collection::vec((any::<u32>(), (0u8..4, 0u8..4, 0u8..4, 0u8..4)), 0..400),
+            slower in prop::collection::vec((any::<u32>(), 0.5f64..2.0), 0..100),
         ) {
             let mut bounds = Bounds::default();
             (0..slots).for_each(|_| bounds.push());
@@ -167,6 +176,7 @@ mod tests {
                 let slot = if at % 2 == 0 { at % slots } else { at % slots.min(near) };
                 bounds.set(slot, best_case(figures));
             }
+            bounds.set_slowdowns(slower.into_iter().map(|(at, slowdown)| (at % slots, slowdown)));
             let all: Vec<BestCase> = (0..slots).map(|slot| *bounds.slot(slot)).collect();
             let scan = |size: u32| all.chunks(size as usize).map(best).collect::<Vec<_>>();
             prop_assert_eq!(bounds.chunks(), scan(CHUNK));

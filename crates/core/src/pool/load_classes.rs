@@ -24,7 +24,7 @@ pub(crate) const FULL_CACHE: f64 = 4.0;
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct LoadClass(u8);
 
-/// Numbers of eight classes for each word.
+/// Numbers of eight classes for each word: every eighth slot is in the same one.
 const LANES: usize = WORD as usize / 8;
 /// The lowest bit of each byte.
 const ONES: u64 = 0x0101_0101_0101_0101;
@@ -50,8 +50,8 @@ impl LoadClasses {
 
     /// Sets the class of a slot.
     pub(super) fn set(&mut self, slot: u32, class: LoadClass) {
-        let lane = &mut self.0[(slot / WORD) as usize][(slot % WORD / 8) as usize];
-        let shift = slot % 8 * 8;
+        let lane = &mut self.0[(slot / WORD) as usize][(slot % 8) as usize];
+        let shift = slot % WORD / 8 * 8;
         *lane = *lane & !(0xff << shift) | u64::from(class.0) << shift;
     }
 
@@ -61,11 +61,9 @@ impl LoadClasses {
         // No class has the highest bit of its byte, so no byte borrows from the next one.
         let most = u64::from(class.0 | 0x80) * ONES;
         let lanes = self.0.get(word as usize).into_iter().flatten();
-        lanes.zip((0..).step_by(8)).fold(0, |slots, (lane, at)| {
-            let within = (most - lane) >> 7 & ONES;
-            // Moves the lowest bits of the bytes into the highest byte.
-            slots | within.wrapping_mul(0x0102_0408_1020_4080) >> 56 << at
-        })
+        lanes
+            .zip((0..8).rev())
+            .fold(0, |slots, (lane, shift)| slots | ((most - lane) & 0x80 * ONES) >> shift)
     }
 }
 

@@ -404,8 +404,12 @@ impl Pool {
     /// Updates the endpoints' learned speeds. Computes in **O(endpoints)**.
     pub(crate) fn settle(&mut self, now: Instant) {
         settle_speeds(now, self.slots.iter_mut().flatten().map(|slot| &mut slot.speed));
-        self.bounds
-            .set_all(self.slots.iter().flatten().map(|slot| (slot.id.slot, BestCase::of(slot))));
+        let slots = self.slots.iter().flatten();
+        self.bounds.set_slowdowns(slots.map(|slot| (slot.id.slot, slot.speed.factor())));
+        debug_assert!(
+            self.iter().all(|slot| BestCase::of(slot).is_same(self.bounds.slot(slot.id.slot))),
+            "invariant: best cases follow their endpoints"
+        );
     }
 
     /// Reserves capacity on the endpoint `id`.

@@ -104,16 +104,14 @@ impl Queueing {
         if let Some(adapter) = self.awaits_load(fleet, query, best) {
             return Attempt::ParkForLoad(adapter, best.slot);
         }
-        match fleet.pool.get(best) {
+        match fleet.pool.get(best).map(|slot| self.has_room(fleet, slot)) {
+            Ok(true) => Attempt::Dispatch(plan, best),
             // The other endpoint would have to compute the prompt, too; and a scheduling profile
             // has no costs to compare.
-            Ok(slot)
-                if !self.has_room(fleet, slot)
-                    && (plan.prefill.is_some() || ranking.chosen.is_some()) =>
-            {
+            Ok(false) if plan.prefill.is_some() || ranking.chosen.is_some() => {
                 Attempt::ParkFor(best.slot, work)
             }
-            Ok(slot) if !self.has_room(fleet, slot) => {
+            Ok(false) => {
                 let waited = Seconds::from(query.now.saturating_since(queued.since));
                 let may_settle = self.settling.may_search(&self.waiting, queued, waited);
                 if may_settle {
@@ -126,7 +124,6 @@ impl Queueing {
                 }
                 Attempt::ParkFor(best.slot, work)
             }
-            Ok(_) => Attempt::Dispatch(plan, best),
             Err(_) => Attempt::ParkForAny(class),
         }
     }

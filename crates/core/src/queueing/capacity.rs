@@ -1,6 +1,7 @@
 //! Whether an endpoint has room for a queued request, and how saturated the pool is.
 
 use super::TICK;
+use crate::endpoint::Role;
 use crate::fleet::Fleet;
 use crate::flow::EndpointLoad;
 use crate::pool::{ExternalLoad, Slot};
@@ -27,9 +28,18 @@ pub(super) fn is_full(fleet: &Fleet, slot: &Slot, has_other_flows: bool) -> bool
 
 /// The saturation of the endpoints that accept requests.
 pub(super) fn saturation(fleet: &Fleet, now: Instant) -> f64 {
+    fleet.config.flow.saturation.of_pool(loads(fleet, now))
+}
+
+/// Whether [`saturation`] is at least 1.
+pub(super) fn is_saturated(fleet: &Fleet, now: Instant) -> bool {
+    fleet.config.flow.saturation.is_full(|| loads(fleet, now))
+}
+
+/// The roles and loads of the endpoints that accept requests.
+fn loads(fleet: &Fleet, now: Instant) -> impl Iterator<Item = (Role, EndpointLoad)> {
     let takes_requests = fleet.pool.iter().filter(|slot| !slot.draining);
-    let load = |slot: &Slot| (slot.endpoint.role, endpoint_load(fleet, now, slot));
-    fleet.config.flow.saturation.of_pool(takes_requests.map(load))
+    takes_requests.map(move |slot| (slot.endpoint.role, endpoint_load(fleet, now, slot)))
 }
 
 fn endpoint_load(fleet: &Fleet, now: Instant, slot: &Slot) -> EndpointLoad {

@@ -57,7 +57,7 @@ impl Queueing {
         let band = Priority(self.waiting.band_for(request.priority.0));
         self.waiting.record_arrival(now, band.0);
         let wait = || self.expected_wait(fleet, band);
-        if request.priority.is_sheddable() && capacity::saturation(fleet, now) >= 1.0 {
+        if request.priority.is_sheddable() && capacity::is_saturated(fleet, now) {
             return reject(RejectReason::Shed, Some(wait().to_duration()));
         }
         let own = lookup.least_work(fleet.config.prefill);

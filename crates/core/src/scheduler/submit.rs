@@ -74,7 +74,6 @@ impl Scheduler {
         }
     }
 
-    ///
     /// The next decision about a submitted request: it was dispatched, and its endpoint is
     /// reserved, or it was evicted from the queue. `None` if nothing can be decided before the next
     /// input or [`next_timeout`](Self::next_timeout).

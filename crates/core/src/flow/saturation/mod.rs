@@ -88,6 +88,20 @@ impl SaturationPolicy {
         stages.reduce(f64::max).or_else(|| whole.get()).unwrap_or(1.0)
     }
 
+    /// Whether [`of_pool`](Self::of_pool) is at least 1. In a pool with space, usually one of the
+    /// first endpoints decides: under the continuous policy none is above 1, so one that serves
+    /// both stages and is not half full keeps both means below 1.
+    pub(crate) fn is_full<E>(&self, endpoints: impl Fn() -> E) -> bool
+    where
+        E: Iterator<Item = (Role, EndpointLoad)>,
+    {
+        let decides = |(role, endpoint): (Role, EndpointLoad)| {
+            role.covers(Role::Prefill) && role.covers(Role::Decode) && self.of(&endpoint) < 0.5
+        };
+        let has_space = matches!(self, Self::Continuous(_)) && endpoints().take(FEW).any(decides);
+        !has_space && self.of_pool(endpoints()) >= 1.0
+    }
+
     /// Whether this policy lets an endpoint take another request. The continuous policy checks only
     /// the KV cache, because [`FlowConfig::hold`](super::FlowConfig::hold) limits queued prefill.
     ///
@@ -158,6 +172,8 @@ impl ConcurrencyDetector {
     }
 }
 
+/// Endpoints that may decide whether a pool is full, before all of them are read.
+const FEW: usize = 64;
 /// Lifetimes of a load report after which the continuous policy ignores it: its weight is 6 % by
 /// then.
 const LIFETIMES: u32 = 3;
@@ -290,6 +306,21 @@ mod tests {
     }
 
     proptest! {
+        /// The first endpoints decide as all of them do.
+        #[test]
+        fn a_pool_is_full_from_a_saturation_of_one_on(
+            roles in prop::collection::vec(0usize..5, 0..8),
+            pool in prop::collection::vec(load(), 8),
+        ) {
+            use Role::{Decode, Encode, EncodePrefill, Prefill, Unified};
+            let roles = roles.into_iter().map(|at| [Unified, Prefill, Decode, Encode, EncodePrefill][at]);
+            let pool: Vec<_> = roles.zip(pool).collect();
+            for policy in all() {
+                let endpoints = || pool.iter().copied();
+                prop_assert_eq!(policy.is_full(endpoints), policy.of_pool(endpoints()) >= 1.0);
+            }
+        }
+
         /// More load never lowers saturation; the continuous policy changes little with little
         /// load.
         #[test]
