@@ -98,6 +98,20 @@ impl LoadedPool {
         }
     }
 
+    /// Submits a request that may be shed, and cancels it.
+    pub fn submit_sheddable(&mut self) {
+        let now = Instant::from_micros(self.now_micros);
+        let request = Request::new(MODEL).tokens(&[1; 32]).priority(Priority(-1));
+        let id = self.scheduler.submit(now, &request).expect("the pool has space");
+        assert!(self.scheduler.cancel(now, id), "queued");
+    }
+
+    /// Lets a second pass. The learned speeds of all endpoints settle then.
+    pub fn settle(&mut self) {
+        self.now_micros += 1_000_000;
+        assert!(self.scheduler.poll_decision(Instant::from_micros(self.now_micros)).is_none());
+    }
+
     /// The scheduler's counters and gauges.
     pub fn stats(&self) -> Stats {
         self.scheduler.stats()

@@ -31,7 +31,7 @@ const READS: usize = 10;
 /// Prepares, runs the work in [`measured`] and returns the number of operations.
 type Workload = fn() -> usize;
 
-const WORKLOADS: [(&str, Workload); 35] = [
+const WORKLOADS: [(&str, Workload); 38] = [
     ("pick/text/8", || pick(8, Prompt::as_text)),
     ("pick/text/64", || pick(64, Prompt::as_text)),
     ("pick/text/1024", || pick(1_024, Prompt::as_text)),
@@ -47,6 +47,7 @@ const WORKLOADS: [(&str, Workload); 35] = [
     ("profile/1024", || profile(1_024)),
     ("flow/submit", || submit(QUEUED)),
     ("flow/submit_and_cancel", || submit_and_cancel(QUEUED)),
+    ("flow/submit_sheddable/1024", submit_sheddable),
     ("flow/poll_decision", poll_decision),
     ("flow/million/submit", || submit(1_000_000)),
     ("flow/million/submit_and_cancel", || submit_and_cancel(1_000_000)),
@@ -57,6 +58,8 @@ const WORKLOADS: [(&str, Workload); 35] = [
     ("events/one/remove_last", || event(HeldPrompts::remove_last)),
     ("events/one/remove_any", || event(HeldPrompts::remove_any)),
     ("events/remove", remove),
+    ("settle/1024", || settle(1_024)),
+    ("settle/65000", || settle(LARGE)),
     ("stats/1024", stats),
     ("stats/1024/into", stats_into),
     ("stats/1024/text", metrics_text),
@@ -148,6 +151,14 @@ fn submit_and_cancel(queued: usize) -> usize {
     QUEUED
 }
 
+/// Requests that are shed where the pool is saturated, beside busy endpoints.
+fn submit_sheddable() -> usize {
+    let prompts = prompts(PROMPTS, TEXT_BYTES, TOKENS, 1);
+    let mut pool = LoadedPool::new(1_024, &prompts, Prompt::as_tokens);
+    measured(&mut || (0..READS).for_each(|_| pool.submit_sheddable()));
+    READS
+}
+
 fn poll_decision() -> usize {
     let mut queue = FullQueue::new(QUEUED);
     measured(&mut || assert_eq!(black_box(queue.dispatch_all()), QUEUED));
@@ -191,6 +202,13 @@ fn observed() -> LoadedPool {
     let mut pool = LoadedPool::new(1_024, &prompts, Prompt::as_tokens);
     pool.queue_in_bands(33);
     pool
+}
+
+/// Seconds that pass in a pool that serves nothing meanwhile.
+fn settle(endpoints: usize) -> usize {
+    let mut pool = LoadedPool::idle(endpoints);
+    measured(&mut || (0..READS).for_each(|_| pool.settle()));
+    READS
 }
 
 /// Reads of all counters and gauges.
