@@ -19,7 +19,7 @@ use slotwise::{Endpoint, EndpointId, Instant, Load, Priority, RequestId, Schedul
 use slotwise_benches::{Prompt, prompts};
 
 /// Requests of each thread.
-const REQUESTS: usize = 20_000;
+const REQUESTS: usize = 5_000;
 /// Of each thread, requests in flight for each endpoint.
 const DEPTH: usize = 2;
 const CALLS: [&str; 7] =
@@ -80,7 +80,7 @@ impl Shared {
             }
             if turn % 10 == 0 {
                 let endpoint = self.endpoints[turn / 10 % self.endpoints.len()];
-                let load = Load::default().waiting(2).kv_usage(0.3);
+                let load = Load::default().waiting(0).kv_usage(0.0);
                 self.call(&mut times, 3, |it, now| it.handle_load(now, endpoint, load))
                     .expect("in the pool");
             }
