@@ -28,6 +28,8 @@ pub(crate) struct LoadClass(u8);
 const LANES: usize = WORD as usize / 8;
 /// The lowest bit of each byte.
 const ONES: u64 = 0x0101_0101_0101_0101;
+/// The highest bit of each byte.
+const HIGHEST: u64 = 0x80 * ONES;
 
 impl LoadClass {
     /// The class of endpoints that take no requests, and of the highest loads.
@@ -63,7 +65,7 @@ impl LoadClasses {
         let lanes = self.0.get(word as usize).into_iter().flatten();
         lanes
             .zip((0..8).rev())
-            .fold(0, |slots, (lane, shift)| slots | ((most - lane) & 0x80 * ONES) >> shift)
+            .fold(0, |slots, (lane, shift)| slots | ((most - lane) & HIGHEST) >> shift)
     }
 }
 
