@@ -1403,7 +1403,7 @@ class PeerLink:
 
     def _load(
         self, endpoint_id: int, *, now: float | None = None
-    ) -> tuple[int, int, float, int, float]: ...
+    ) -> tuple[int, int, float, int, float, int | None]: ...
     @property
     def alive(self) -> list[str]:
         """Names of the peers whose claims count."""

@@ -166,8 +166,8 @@ pub use request::{
 pub use rng::Rng;
 pub use scheduler::{
     BandStats, Builder, Candidate, EndpointStats, Explanation, LegError, PoolStats, RedirectError,
-    RemovedEndpoint, RunnerUp, Scheduler, SharedChange, SharedPrefix, Spread, StageExplanation,
-    StageSplit, Stats, UnknownRequest,
+    RemovedEndpoint, RunnerUp, Scheduler, SharedChange, SharedPrefix, SharedService, Spread,
+    StageExplanation, StageSplit, Stats, UnknownRequest,
 };
 pub use subset::{PortMatch, Subset};
 pub use time::{Instant, Seconds};

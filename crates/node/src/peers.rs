@@ -58,6 +58,8 @@ pub struct PeerLoad {
     pub kv_tokens: f64,
     /// How long a peer still backs the endpoint off, in milliseconds.
     pub backoff_ms: f64,
+    /// The highest priority of the requests that wait at a peer for the endpoint, if any do.
+    pub waiting: Option<i32>,
 }
 
 #[napi]
@@ -144,6 +146,7 @@ impl NativePeerLink {
             booked_ms: millis(load.booked),
             kv_tokens: load.kv_tokens as f64,
             backoff_ms: millis(load.backoff),
+            waiting: load.waiting,
         })
     }
 

@@ -149,13 +149,13 @@ impl PeerLink {
         py: Python<'_>,
         endpoint_id: EndpointArg,
         now: Option<f64>,
-    ) -> PyResult<(u32, u32, f64, u64, f64)> {
+    ) -> PyResult<(u32, u32, f64, u64, f64, Option<i32>)> {
         let now = self.now(py, now)?;
         let load = self
             .with(py, false, |link, gateway| link.load(now, gateway.scheduler(), endpoint_id.0))?;
         let load = load.map_err(raise)?;
         let (booked, backoff) = (load.booked.as_secs_f64(), load.backoff.as_secs_f64());
-        Ok((load.prefilling, load.running, booked, load.kv_tokens, backoff))
+        Ok((load.prefilling, load.running, booked, load.kv_tokens, backoff, load.waiting))
     }
 
     #[getter]

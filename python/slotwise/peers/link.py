@@ -58,6 +58,8 @@ class PeerLimits:
     """Prompt blocks of one peer in a second, on average over eight seconds."""
     sent_blocks_per_second: int = 5_120
     """Prompt blocks that are sent in a second, likewise. A block takes 8 bytes."""
+    service_per_second: int = 1_024
+    """Service of one peer's flows in a second, in seconds, on average over eight seconds."""
     known_blocks: int = 2**20
     """Prompts that are remembered, so that only their new blocks are sent; in blocks."""
     counters: int = 4_096
@@ -82,6 +84,8 @@ class PeerLoad:
     """Tokens of prompts and answers in flight."""
     backoff: float
     """How long a peer still backs the endpoint off after failures, in seconds."""
+    waiting: int | None
+    """The highest priority of the requests that wait at a peer for the endpoint, if any do."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -223,6 +223,35 @@ impl Ledger {
         None
     }
 
+    /// Charges a flow for requests that other gateways have dispatched. The clock advances as if
+    /// they had been dispatched here. Without requests of its band, nothing is charged.
+    pub(super) fn serve_elsewhere(
+        &mut self,
+        now: Instant,
+        priority: i32,
+        id: u64,
+        requests: u32,
+        service: Seconds,
+    ) {
+        let Some(number) = self.by_priority.get(&Reverse(priority)).copied() else { return };
+        let at = self.flow_of(number, self.fairness.flow(id));
+        let (band, flow) = (&mut self.bands[number], &mut self.flows[at]);
+        let charge = match self.fairness {
+            Fairness::RoundRobin => {
+                self.fairness.charge(service, flow.weight).saturating_mul(requests.into())
+            }
+            _ => self.fairness.charge(service, flow.weight),
+        };
+        band.clock = self.fairness.clock(band.clock, flow.served);
+        flow.served = self.fairness.after(flow.served, i128::from(charge), now);
+        if flow.len > 0 {
+            self.standings.rekey(&mut band.ahead, at, flow.ahead(self.fairness));
+        } else {
+            self.standings.rekey(&mut band.idle, at, (flow.served, flow.id));
+        }
+        self.forget(now, number);
+    }
+
     /// The lead of a flow with one more request of this charge, and its band.
     pub(super) fn lead_of(&self, priority: i32, id: u64, charge: u64) -> (Option<u32>, Virtual) {
         let band = self.by_priority.get(&Reverse(priority)).copied();

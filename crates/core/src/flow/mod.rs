@@ -369,6 +369,34 @@ impl<T> RequestQueue<T> {
         }
     }
 
+    /// Charges a flow for requests that other gateways have dispatched.
+    pub(crate) fn serve_elsewhere(
+        &mut self,
+        now: Instant,
+        priority: i32,
+        flow: u64,
+        requests: u32,
+        service: Seconds,
+    ) {
+        self.now = self.now.max(now);
+        self.ledger.serve_elsewhere(self.now, priority, flow, requests, service);
+    }
+
+    /// Follows for which endpoints requests wait, from now on.
+    pub(crate) fn follow_parked(&mut self) {
+        self.queues.follow_parked();
+    }
+
+    /// The next endpoint for which requests of other bands wait than before.
+    pub(crate) fn poll_parked(&mut self) -> Option<u32> {
+        self.queues.poll_parked()
+    }
+
+    /// The highest priority of the requests that wait for an endpoint. Computes in **O(bands)**.
+    pub(crate) fn highest_parked(&self, slot: u32) -> Option<i32> {
+        self.queues.parked_bands(slot).map(|band| self.ledger.bands[band].priority).max()
+    }
+
     /// Removes a cancelled request.
     pub(crate) fn remove(&mut self, now: Instant, ticket: Ticket) -> Option<T> {
         let index = self.find(ticket)?;

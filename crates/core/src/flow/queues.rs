@@ -10,6 +10,7 @@
 //! served. Refunding a flow moves its queues that were placed at their true turns back to the
 //! front, at most once for each placement.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use hashbrown::HashMap;
@@ -41,6 +42,8 @@ pub(super) struct Queues {
     waiters: HashMap<u64, EndpointWaiters, KeyedState>,
     /// The queue of a flow in an endpoint's group.
     parked: HashMap<u64, u32, KeyedState>,
+    /// Endpoints whose waiting bands have changed; `None` while that is not followed.
+    changed: Option<BTreeSet<u32>>,
 }
 
 /// The groups of a band.
@@ -128,7 +131,25 @@ impl Queues {
             group_turns: HeapArena::new(),
             waiters: HashMap::with_hasher(hash_state),
             parked: HashMap::with_hasher(hash_state),
+            changed: None,
         }
+    }
+
+    /// Follows for which endpoints requests wait, from now on.
+    pub(super) fn follow_parked(&mut self) {
+        self.changed.get_or_insert_default();
+    }
+
+    /// The next endpoint whose waiting bands have changed.
+    pub(super) fn poll_parked(&mut self) -> Option<u32> {
+        self.changed.as_mut()?.pop_first()
+    }
+
+    /// The bands with requests that wait for an endpoint.
+    pub(super) fn parked_bands(&self, slot: u32) -> impl Iterator<Item = u32> {
+        let waiters = self.waiters.get(&u64::from(slot));
+        let groups = waiters.map_or(&[][..], |waiters| &waiters.groups);
+        groups.iter().map(|group| self.groups[*group].band)
     }
 
     /// Adds a request without an endpoint. Returns its queue.
@@ -266,6 +287,7 @@ impl Queues {
         self.open(slot);
         for group in self.waiters.remove(&u64::from(slot)).unwrap_or_default().groups {
             self.groups[group].kind = GroupKind::Released;
+            self.note_parked(slot);
         }
     }
 
@@ -402,7 +424,14 @@ impl Queues {
             queues: Heap::EMPTY,
         });
         waiters.groups.push(group);
+        self.note_parked(slot);
         group
+    }
+
+    fn note_parked(&mut self, slot: u32) {
+        if let Some(changed) = &mut self.changed {
+            changed.insert(slot);
+        }
     }
 
     fn new_queue(&mut self, flow: u32, group: u32) -> u32 {
@@ -442,6 +471,7 @@ impl Queues {
             GroupKind::Ready => band_queues.ready = NONE,
             GroupKind::Released => (),
             GroupKind::Parked(slot) => {
+                self.note_parked(slot);
                 let slot = u64::from(slot);
                 let Some(waiters) = self.waiters.get_mut(&slot) else { return };
                 waiters.groups.retain(|group| *group != number);

@@ -158,13 +158,16 @@ impl InFlightLoad {
 
     /// The time from which a new request waits at most `limit`, if no report arrives before. It is
     /// the earlier of two times: enough of the head counts as done, or its first token is overdue.
-    /// Where first tokens are not reported, the latter paces dispatch.
-    pub(crate) fn falls_to(&self, hold: Duration, now: Instant) -> Instant {
+    /// Where first tokens are not reported, the latter paces dispatch. What `peers` have booked may
+    /// be at work before the head.
+    pub(crate) fn falls_to(&self, hold: Duration, peers: Duration, now: Instant) -> Instant {
         let wait = self.wait(now);
+        let hold = hold.saturating_sub(peers);
         if self.pending.is_empty() || wait <= Seconds::from(hold) {
             return now;
         }
-        let overdue = self.head_since.max(self.reserved_at) + self.head.saturating_mul(2) + hold;
+        let turn = self.head.saturating_add(peers).saturating_mul(2);
+        let overdue = self.head_since.max(self.reserved_at) + turn + hold;
         let missing = (wait - Seconds::from(hold)) * (1.0 / HEAD_CREDIT);
         let left = self.head.saturating_sub(now.saturating_since(self.head_since));
         if missing <= Seconds::from(left) {

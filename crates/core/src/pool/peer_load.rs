@@ -29,6 +29,10 @@ pub struct PeerLoad {
     pub kv_tokens: u64,
     /// How long a peer still backs the endpoint off after failures; it adds to the cost.
     pub backoff: Duration,
+    /// The highest priority of the requests that wait at a peer for this endpoint, if any do.
+    /// Queued requests of lower priority leave the endpoint's room to them: up to 30 s while peers
+    /// make use of it, and half a second and their booked prefill otherwise.
+    pub waiting: Option<i32>,
 }
 
 impl PeerLoad {

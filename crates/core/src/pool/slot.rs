@@ -128,7 +128,7 @@ impl Slot {
     /// As [`InFlightLoad::falls_to`], with the prefill that peers have booked. Without own prefill,
     /// a request is always allowed: a gateway with few requests would never find room otherwise.
     pub(crate) fn falls_to(&self, hold: Duration, now: Instant) -> Instant {
-        self.in_flight.falls_to(hold.saturating_sub(self.reports.peers().booked), now)
+        self.in_flight.falls_to(hold, self.reports.peers().booked, now)
     }
 
     /// Time until the backoffs of this gateway and of its peers end.

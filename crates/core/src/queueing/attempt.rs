@@ -40,6 +40,7 @@ impl Queueing {
         workspace: &mut Workspace,
     ) -> Attempt {
         let Some(queued) = self.waiting.get(ticket) else { return Attempt::ParkForAny(CLASSES) };
+        let priority = queued.charge.priority;
         workspace.lookup.copy_from(&queued.lookup);
         workspace.lookup.refresh(fleet);
         let (labels, headers) = (queued.labels(), queued.headers());
@@ -105,7 +106,13 @@ impl Queueing {
             return Attempt::ParkForLoad(adapter, best.slot);
         }
         match fleet.pool.get(best).map(|slot| self.has_room(fleet, slot)) {
-            Ok(true) => Attempt::Dispatch(plan, best),
+            Ok(true) => {
+                let slot = fleet.pool.get(best).ok();
+                let until = slot.and_then(|slot| self.yields_until(fleet, slot, priority));
+                let Some(until) = until else { return Attempt::Dispatch(plan, best) };
+                self.wakeups.insert((until, best.slot));
+                Attempt::ParkFor(best.slot, work)
+            }
             // The other endpoint would have to compute the prompt, too; and a scheduling profile
             // has no costs to compare.
             Ok(false) if plan.prefill.is_some() || ranking.chosen.is_some() => {
@@ -158,7 +165,10 @@ impl Queueing {
         ranking: &Ranking,
         frontier: &mut SearchFrontier,
     ) -> Option<(Ranking, EndpointId)> {
-        let free = search_answer(fleet, query, frontier, |slot| self.has_room(fleet, slot));
+        let priority = query.request.priority;
+        let free = search_answer(fleet, query, frontier, |slot| {
+            self.has_room(fleet, slot) && !self.is_left_to_peers(fleet.now, slot, priority)
+        });
         let (((_, best), _), ((id, other), _)) = (ranking.split()?, free.split()?);
         let (id, extra) = (*id, other.cost - best.cost);
         (extra <= waited).then_some((free, id))

@@ -10,6 +10,7 @@
 //! | `settling` | when a request takes an endpoint that is not its best |
 //! | `capacity` | whether an endpoint has room, and how saturated the pool is |
 //! | `loads`, `load_queue` | requests that wait until their adapter is loaded |
+//! | `peers` | what the queues of several gateways owe each other |
 //! | `evict` | requests that leave the queue without a dispatch |
 //! | `retry`, `retry_slots` | when rejected requests should come back |
 //!
@@ -21,6 +22,7 @@ mod capacity;
 mod evict;
 mod load_queue;
 mod loads;
+mod peers;
 mod poll;
 mod queued_request;
 mod retry;
@@ -38,6 +40,7 @@ pub(crate) use queued_request::{FlowCharge, QueuedRequest};
 pub(crate) use retry_slots::RetrySlots;
 
 use load_queue::LoadQueue;
+use peers::Yielding;
 use settling::Settling;
 
 use crate::config::Config;
@@ -65,6 +68,8 @@ pub(crate) struct Queueing {
     wakeups: BTreeSet<(Instant, u32)>,
     /// The slot that was last opened for requests that are parked for other endpoints.
     next_other: u32,
+    /// Slots whose room is left to requests of peers, and until when.
+    yielding: BTreeMap<u32, Yielding>,
     /// Requests whose adapter has to be loaded in the window.
     loads: LoadQueue,
     /// Searches for endpoints with room since the last event.
@@ -96,6 +101,7 @@ impl Queueing {
             classes: BTreeSet::new(),
             wakeups: BTreeSet::new(),
             next_other: 0,
+            yielding: BTreeMap::new(),
             loads: LoadQueue::default(),
             settling: Settling::default(),
             several_flows_until: Instant::ORIGIN,
@@ -165,6 +171,7 @@ impl Queueing {
     pub(crate) fn endpoint_removed(&mut self, fleet: &Fleet, id: EndpointId) {
         self.empty_since = (fleet.pool.len() == 0).then_some(fleet.now);
         self.waiting.release(id.slot);
+        self.yielding.remove(&id.slot);
         if let Some(admission) = &mut self.session_admission {
             admission.leave(id.slot);
         }

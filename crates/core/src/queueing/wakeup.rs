@@ -20,6 +20,8 @@ impl Queueing {
         if self.has_room(fleet, slot) {
             self.waiting.open(endpoint.slot);
             self.open_others(fleet);
+        } else {
+            self.room_was_used(fleet.now, endpoint.slot);
         }
     }
 

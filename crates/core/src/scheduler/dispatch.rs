@@ -157,7 +157,7 @@ impl Scheduler {
         let evidence = self.use_blocks(endpoint.slot, &prompt.chain, used, cached);
         if let Some(shared) = &mut self.shared {
             let blocks = prompt.chain.clone();
-            shared.note(SharedPrefix { endpoint_id: endpoint, blocks, block_tokens });
+            shared.note_prefix(SharedPrefix { endpoint_id: endpoint, blocks, block_tokens });
         }
         if self.requests.blocks().saturating_add(prompt.chain.len())
             > self.fleet.config.max_in_flight_blocks

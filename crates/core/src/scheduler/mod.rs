@@ -60,7 +60,7 @@ pub use endpoints::RemovedEndpoint;
 pub use explain::{Candidate, Explanation, RunnerUp, StageExplanation};
 pub use legs::LegError;
 pub use lifecycle::{RedirectError, UnknownRequest};
-pub use peers::{SharedChange, SharedPrefix};
+pub use peers::{SharedChange, SharedPrefix, SharedService};
 pub use pool_stats::{PoolStats, Spread};
 pub use stats::{BandStats, EndpointStats, StageSplit, Stats};
 
@@ -123,8 +123,8 @@ pub struct Scheduler {
     queueing: Queueing,
     /// Cancelled requests on engines that ignore disconnects.
     lingering: lingering::Lingering,
-    /// Prompts for other gateways; `None` while nothing is shared.
-    shared: Option<peers::SharedPrefixes>,
+    /// Prompts and service for other gateways; `None` while nothing is shared.
+    shared: Option<peers::Shared>,
     workspace: Workspace,
 }
 

@@ -1,17 +1,20 @@
-//! What several gateways of one pool share: the load that each has in flight, and the prompts that
-//! it has sent where.
+//! What several gateways of one pool share: the load that each has in flight, the prompts that it
+//! has sent where, the service that its flows have received, and for which endpoints requests wait.
 //!
 //! The scheduler notes what has changed and takes what peers report. Messages, their order and
 //! their loss are the business of the gateway crate. Without peers, nothing here has an effect.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::Scheduler;
 use crate::endpoint::EndpointId;
 use crate::pool::{PeerLoad, UnknownEndpoint};
 use crate::prefix::{BlockHash, BlockUse};
-use crate::time::Instant;
+use crate::queueing::FlowCharge;
+use crate::request::Priority;
+use crate::time::{Instant, Seconds};
 
 /// A change that peers should receive.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -22,6 +25,8 @@ pub enum SharedChange {
     /// A prompt was sent to an endpoint, whose cache will hold its blocks; or a request that used
     /// them has ended there, and the cache keeps them until others are used later.
     Prefix(SharedPrefix),
+    /// Requests of a flow have left the queue, or were charged too much or too little.
+    Service(SharedService),
 }
 
 /// The blocks of a prompt on an endpoint.
@@ -36,25 +41,102 @@ pub struct SharedPrefix {
     pub block_tokens: u32,
 }
 
-/// Prompts that peers have not been sent yet, in the order of their dispatch.
+/// What a flow has received from one gateway: the debt that fair shares settle.
+///
+/// ```
+/// use core::time::Duration;
+/// use slotwise::{Endpoint, Instant, Request, Scheduler, SharedService};
+///
+/// let now = Instant::from_micros(0);
+/// let mut scheduler = Scheduler::default();
+/// scheduler.add_endpoint(now, Endpoint::new("only"))?;
+/// let request = |flow| Request::new("llama").tokens(&[7; 9_000]).flow(flow);
+/// let first = scheduler.submit(now, &request("c"))?;
+/// assert!(scheduler.poll_decision(now).is_some());
+/// let [_, later] = ["a", "b"].map(|flow| scheduler.submit(now, &request(flow)));
+/// assert!(scheduler.poll_decision(now).is_none(), "both wait");
+///
+/// let mut service = SharedService::default();
+/// (service.flow, service.requests) = (scheduler.flow_key("a"), 3);
+/// service.charged = Duration::from_secs(6);
+/// scheduler.handle_peer_service(now, &service);
+/// scheduler.handle_first_token(now, first)?;
+/// let next = scheduler.poll_decision(now).expect("room for one");
+/// assert_eq!(next.request_id(), later?, "a was served by a peer");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct SharedService {
+    /// The priority of the requests.
+    pub priority: Priority,
+    /// The flow: see [`flow_key`](Scheduler::flow_key).
+    pub flow: u64,
+    /// Requests that have left the queue.
+    pub requests: u32,
+    /// Service that was charged: see [`Fairness`](crate::Fairness).
+    pub charged: Duration,
+    /// Service that was charged, and was not received in the end.
+    pub refunded: Duration,
+}
+
+/// What peers have not been sent yet.
 #[derive(Debug)]
-pub(super) struct SharedPrefixes {
-    waiting: VecDeque<SharedPrefix>,
+pub(super) struct Shared {
+    /// Prompts in the order of their dispatch.
+    prefixes: VecDeque<SharedPrefix>,
     /// The number of their blocks, and its limit.
     blocks: usize,
     limit: usize,
+    /// Service by priority and flow.
+    services: BTreeMap<(i32, u64), SharedService>,
 }
 
-impl SharedPrefixes {
+impl Shared {
+    fn new(limit: usize) -> Self {
+        Self { prefixes: VecDeque::new(), blocks: 0, limit, services: BTreeMap::new() }
+    }
+
+    /// Notes a request that has left the queue.
+    pub(super) fn charge(&mut self, charge: FlowCharge) {
+        if let Some(service) = self.service(charge) {
+            service.requests = service.requests.saturating_add(1);
+            service.charged = service.charged.saturating_add(charge.service.to_duration());
+        }
+    }
+
+    /// Notes what the service to a request was in the end.
+    pub(super) fn correct(&mut self, charge: FlowCharge, actual: Seconds) {
+        let (before, after) = (charge.service.to_duration(), actual.to_duration());
+        if before == after {
+            return;
+        }
+        if let Some(service) = self.service(charge) {
+            service.charged = service.charged.saturating_add(after.saturating_sub(before));
+            service.refunded = service.refunded.saturating_add(before.saturating_sub(after));
+        }
+    }
+
+    /// The account of a request's flow; `None` if too many flows wait to be polled.
+    fn service(&mut self, charge: FlowCharge) -> Option<&mut SharedService> {
+        let FlowCharge { priority, flow, .. } = charge;
+        let is_full = self.services.len() >= MOST_FLOWS;
+        if is_full && !self.services.contains_key(&(priority.0, flow)) {
+            return None;
+        }
+        let new = SharedService { priority, flow, ..SharedService::default() };
+        Some(self.services.entry((priority.0, flow)).or_insert(new))
+    }
+
     /// Notes a prompt. The oldest ones make room for it.
-    pub(super) fn note(&mut self, prefix: SharedPrefix) {
+    pub(super) fn note_prefix(&mut self, prefix: SharedPrefix) {
         if prefix.blocks.is_empty() || prefix.blocks.len() > self.limit {
             return;
         }
         self.blocks += prefix.blocks.len();
-        self.waiting.push_back(prefix);
+        self.prefixes.push_back(prefix);
         while self.blocks > self.limit {
-            let oldest = self.waiting.pop_front();
+            let oldest = self.prefixes.pop_front();
             self.blocks -= oldest.map_or(self.blocks, |oldest| oldest.blocks.len());
         }
     }
@@ -93,8 +175,8 @@ impl Scheduler {
     /// ```
     pub fn share_changes(&mut self, max_blocks: usize) {
         self.fleet.pool.share();
-        self.shared =
-            Some(SharedPrefixes { waiting: VecDeque::new(), blocks: 0, limit: max_blocks });
+        self.queueing.share();
+        self.shared = Some(Shared::new(max_blocks));
     }
 
     /// The next change since [`share_changes`](Self::share_changes); an endpoint whose load has
@@ -103,9 +185,18 @@ impl Scheduler {
         if let Some(endpoint) = self.fleet.pool.poll_shared() {
             return Some(SharedChange::Load(endpoint));
         }
-        let prefixes = self.shared.as_mut()?;
-        let prefix = prefixes.waiting.pop_front()?;
-        prefixes.blocks -= prefix.blocks.len();
+        while let Some(slot) = self.queueing.poll_parked() {
+            // Requests also wait for groups of endpoints, which have no slot.
+            if let Some(slot) = self.fleet.pool.at(slot) {
+                return Some(SharedChange::Load(slot.id));
+            }
+        }
+        let shared = self.shared.as_mut()?;
+        if let Some((_, service)) = shared.services.pop_first() {
+            return Some(SharedChange::Service(service));
+        }
+        let prefix = shared.prefixes.pop_front()?;
+        shared.blocks -= prefix.blocks.len();
         Some(SharedChange::Prefix(prefix))
     }
 
@@ -126,6 +217,7 @@ impl Scheduler {
             booked: slot.in_flight.booked(),
             kv_tokens: slot.in_flight.kv_tokens(),
             backoff: slot.health.backoff_remaining(now).to_duration(),
+            waiting: self.queueing.highest_parked(id.slot),
         })
     }
 
@@ -141,7 +233,11 @@ impl Scheduler {
         load: PeerLoad,
     ) -> Result<(), UnknownEndpoint> {
         let now = self.advance(now);
+        let before = *self.fleet.pool.get(id)?.reports.peers();
         self.fleet.pool.set_peers(id, load, now + load.backoff, self.fleet.mean_output.get())?;
+        if (load.prefilling, load.booked) != (before.prefilling, before.booked) {
+            self.queueing.peers_went_on(now, self.fleet.pool.get(id)?);
+        }
         self.queueing.endpoint_changed(&self.fleet, id);
         Ok(())
     }
@@ -161,14 +257,41 @@ impl Scheduler {
         block_tokens: u32,
     ) -> Result<(), UnknownEndpoint> {
         let now = self.advance(now);
+        self.queueing.peers_went_on(now, self.fleet.pool.get(id)?);
         let slot = self.fleet.pool.get_mut(id)?;
         let fits = block_tokens == slot.layout.block_size.get();
+        if let Some(admission) = self.queueing.session_admission_mut().filter(|_| fits) {
+            let tokens = u32::try_from(blocks.len()).unwrap_or(u32::MAX);
+            admission.used_elsewhere(now, blocks, id.slot, tokens.saturating_mul(block_tokens));
+        }
         if !fits || blocks.is_empty() || self.fleet.prefixes.has_kv_events(id.slot) {
             return Ok(());
         }
         let used = BlockUse { stamp: slot.next_use(), block_tokens, now, computed: true };
         self.fleet.prefixes.record_use(id.slot, blocks, used);
         Ok(())
+    }
+
+    /// Records the service that a peer has given to a flow. With
+    /// [`Fairness`](crate::Fairness), the flow has its next turn here that much later, if requests
+    /// of its priority wait. Computes in **O(log flows)**.
+    pub fn handle_peer_service(&mut self, now: Instant, service: &SharedService) {
+        let now = self.advance(now);
+        let SharedService { priority, flow, requests, charged, refunded } = *service;
+        if requests > 0 || !charged.is_zero() {
+            self.queueing.serve_elsewhere(now, priority, flow, requests, charged.into());
+        }
+        if !refunded.is_zero() {
+            let service = Seconds::from(refunded);
+            let charge = FlowCharge { priority, flow, work: service, service };
+            self.queueing.settle(charge, Seconds::ZERO);
+        }
+    }
+
+    /// The number of a flow in messages between gateways, as of
+    /// [`endpoint_key`](Self::endpoint_key).
+    pub fn flow_key(&self, flow: &str) -> u64 {
+        self.fleet.hasher.name(flow)
     }
 
     /// The number of an endpoint in messages between gateways: a hash of its name, equal in all
@@ -183,3 +306,6 @@ impl Scheduler {
         self.fleet.hasher.name("messages between gateways")
     }
 }
+
+/// Flows whose service waits to be polled.
+const MOST_FLOWS: usize = 4_096;

@@ -37,6 +37,9 @@ impl Scheduler {
             let work = prefill + self.fleet.output_cost(answer);
             let actual = self.fleet.config.flow.fairness.service(work, read, answer);
             self.queueing.settle(charge, actual);
+            if let Some(shared) = &mut self.shared {
+                shared.correct(charge, actual);
+            }
         }
         if let (Some(session), Some(admission)) =
             (request.session, self.queueing.session_admission_mut())
@@ -101,7 +104,7 @@ impl Scheduler {
                 self.fleet.prefixes.record_use(slot.id.slot, &request.prompt.chain, used);
                 if let Some(shared) = &mut self.shared {
                     let (endpoint_id, blocks) = (slot.id, request.prompt.chain.clone());
-                    shared.note(SharedPrefix { endpoint_id, blocks, block_tokens });
+                    shared.note_prefix(SharedPrefix { endpoint_id, blocks, block_tokens });
                 }
             }
         }

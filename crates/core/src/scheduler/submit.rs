@@ -148,6 +148,9 @@ impl Scheduler {
                     chain.as_deref(),
                     tokens,
                 );
+                if let Some(shared) = &mut self.shared {
+                    shared.charge(queued.charge);
+                }
                 if let Some(in_flight) = self.requests.get_mut(queued.id) {
                     (in_flight.charge, in_flight.session) = (Some(queued.charge), session);
                 }

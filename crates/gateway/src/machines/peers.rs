@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use slotwise::{BlockHash, Instant, PeerLoad};
+use slotwise::{BlockHash, Instant, PeerLoad, Priority, SharedService};
 
 use super::{At, Calls};
 use crate::gates::UsageChange;
@@ -42,6 +42,21 @@ struct OwnLoad {
     kv_tokens: u64,
     #[serde(default)]
     backoff_us: u64,
+    waiting: Option<i32>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OwnService {
+    flow: Bits,
+    #[serde(default)]
+    priority: i32,
+    #[serde(default)]
+    requests: u32,
+    #[serde(default)]
+    charged_us: u64,
+    #[serde(default)]
+    refunded_us: u64,
 }
 
 #[derive(Deserialize)]
@@ -119,6 +134,10 @@ impl Calls for PeersMachine {
                 peers.insert_prefix(it.key.0, it.block_tokens, blocks);
                 Value::Null
             }),
+            "serve" => read(arguments).map(|it: OwnService| {
+                peers.serve(it.service());
+                Value::Null
+            }),
             "count" => read(arguments).map(|it: Count| {
                 peers.count(it.key.0, it.window, it.amount);
                 Value::Null
@@ -185,20 +204,45 @@ impl OwnLoad {
         load.booked = Duration::from_micros(self.booked_us);
         load.kv_tokens = self.kv_tokens;
         load.backoff = Duration::from_micros(self.backoff_us);
+        load.waiting = self.waiting;
         load
+    }
+}
+
+impl OwnService {
+    fn service(&self) -> SharedService {
+        let mut service = SharedService::default();
+        (service.flow, service.priority) = (self.flow.0, Priority(self.priority));
+        service.requests = self.requests;
+        service.charged = Duration::from_micros(self.charged_us);
+        service.refunded = Duration::from_micros(self.refunded_us);
+        service
     }
 }
 
 fn shown(news: News) -> Value {
     let text = |bits: u64| format!("{bits}");
     match news {
-        News::Load { key, load } => json!({"load": {
-            "key": text(key),
-            "prefilling": load.prefilling,
-            "running": load.running,
-            "booked_us": load.booked.as_micros() as u64,
-            "kv_tokens": load.kv_tokens,
-            "backoff_us": load.backoff.as_micros() as u64,
+        News::Load { key, load } => {
+            let mut shown = json!({
+                "key": text(key),
+                "prefilling": load.prefilling,
+                "running": load.running,
+                "booked_us": load.booked.as_micros() as u64,
+                "kv_tokens": load.kv_tokens,
+                "backoff_us": load.backoff.as_micros() as u64,
+            });
+            if let Some(priority) = load.waiting {
+                shown["waiting"] = priority.into();
+            }
+            json!({"load": shown})
+        }
+        News::Service(service) => json!({"service": {
+            "flow": text(service.flow),
+            "priority": service.priority.0,
+            "requests": service.requests,
+            "charged_us": service.charged.as_micros() as u64,
+            "refunded_us": service.refunded.as_micros() as u64,
         }}),
         News::Prefix { key, block_tokens, blocks } => json!({"prefix": {
             "key": text(key),

@@ -78,6 +78,8 @@ pub struct PeerLimits {
     /// Prompt blocks that are sent in a second, on average over eight seconds; prompts beyond are
     /// left out. A block takes 8 bytes.
     pub sent_blocks_per_second: u32,
+    /// Service of one peer's flows in a second, in seconds, on average over eight seconds.
+    pub service_per_second: u32,
     /// Prompts that are remembered, so that only their new blocks are sent; in blocks.
     pub known_blocks: usize,
     /// Counters of one peer that are remembered.
@@ -147,6 +149,7 @@ impl Default for PeerLimits {
             backoff: Duration::from_secs(30),
             blocks_per_second: 65_536,
             sent_blocks_per_second: 5_120,
+            service_per_second: 1_024,
             known_blocks: 1 << 20,
             counters: 4_096,
             usage: 16_384,

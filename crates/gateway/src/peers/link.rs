@@ -145,6 +145,7 @@ impl PeerLink {
                         self.peers.insert_prefix(key, prefix.block_tokens, prefix.blocks);
                     }
                 }
+                SharedChange::Service(service) => self.peers.serve(service),
                 _ => {}
             }
         }
@@ -172,6 +173,10 @@ impl PeerLink {
     fn deliver(&mut self, now: Instant, scheduler: &mut Scheduler) {
         while let Some(news) = self.peers.poll_news(now) {
             let delivered = match news {
+                News::Service(service) => {
+                    scheduler.handle_peer_service(now, &service);
+                    None
+                }
                 News::Load { key, load } => {
                     self.ids.get(&key).map(|id| scheduler.handle_peer_load(now, *id, load))
                 }

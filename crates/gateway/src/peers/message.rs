@@ -11,7 +11,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use slotwise::{BlockHash, PeerLoad};
+use slotwise::{BlockHash, PeerLoad, Priority, SharedService};
 
 use super::codec::{Reader, Writer};
 use super::config::LONGEST_NAME;
@@ -40,6 +40,8 @@ pub(super) struct Message {
     /// Totals of limits.
     pub(super) usage: Vec<UsageChange>,
     pub(super) returned: Vec<Returned>,
+    /// What flows have received since the last message with contents.
+    pub(super) services: Vec<SharedService>,
 }
 
 /// Totals of an earlier start of another gateway, which has lost them.
@@ -119,13 +121,15 @@ impl Message {
         }
         to.section(USAGE, |to| encode_usage(&self.usage, to));
         to.section(RETURNED, |to| self.encode_returned(to));
+        to.section(SERVICES, |to| self.encode_services(to));
         to.0
     }
 
     fn encode_loads(&self, to: &mut Writer) {
+        let waits = self.loads.iter().any(|(_, load)| load.waiting.is_some());
         for (at, (key, load)) in self.loads.iter().enumerate() {
             if at == 0 {
-                to.width(5);
+                to.width(if waits { 6 } else { 5 });
             }
             to.hash(*key);
             to.integer(load.prefilling.into());
@@ -133,6 +137,22 @@ impl Message {
             to.integer(milliseconds(load.booked));
             to.integer(load.kv_tokens);
             to.integer(milliseconds(load.backoff));
+            if waits {
+                to.integer(load.waiting.map_or(0, |priority| zigzag(priority) + 1));
+            }
+        }
+    }
+
+    fn encode_services(&self, to: &mut Writer) {
+        for (at, service) in self.services.iter().enumerate() {
+            if at == 0 {
+                to.width(4);
+            }
+            to.hash(service.flow);
+            to.integer(zigzag(service.priority.0));
+            to.integer(service.requests.into());
+            to.integer(microseconds(service.charged));
+            to.integer(microseconds(service.refunded));
         }
     }
 
@@ -214,6 +234,7 @@ impl Message {
                 CLOCK => message.clock = section.integer()?,
                 USAGE => message.usage = read_usage(&mut section)?,
                 RETURNED => message.returned = read_returned(&mut section)?,
+                SERVICES => message.services = read_services(&mut section)?,
                 _ => {}
             }
         }
@@ -226,12 +247,13 @@ fn read_loads(from: &mut Reader<'_>) -> Option<Vec<(u64, PeerLoad)>> {
     let width = from.width()?;
     while !from.is_empty() {
         let key = from.hash()?;
-        let [prefilling, running, booked, kv_tokens, backoff] = from.record(width)?;
+        let [prefilling, running, booked, kv_tokens, backoff, waiting] = from.record(width)?;
         let clamp = |value| u32::try_from(value).unwrap_or(u32::MAX);
         let mut load = PeerLoad::default();
         (load.prefilling, load.running) = (clamp(prefilling), clamp(running));
         (load.booked, load.kv_tokens) = (Duration::from_millis(booked), kv_tokens);
         load.backoff = Duration::from_millis(backoff);
+        load.waiting = waiting.checked_sub(1).map(unzigzag);
         loads.push((key, load));
     }
     Some(loads)
@@ -319,6 +341,36 @@ fn name(from: &mut Reader<'_>) -> Option<String> {
     core::str::from_utf8(name).ok().map(String::from)
 }
 
+fn read_services(from: &mut Reader<'_>) -> Option<Vec<SharedService>> {
+    let mut services = Vec::new();
+    let width = from.width()?;
+    while !from.is_empty() {
+        let mut service = SharedService::default();
+        service.flow = from.hash()?;
+        let [priority, requests, charged, refunded] = from.record(width)?;
+        service.priority = Priority(unzigzag(priority));
+        service.requests = u32::try_from(requests).unwrap_or(u32::MAX);
+        (service.charged, service.refunded) =
+            (Duration::from_micros(charged), Duration::from_micros(refunded));
+        services.push(service);
+    }
+    Some(services)
+}
+
+/// Small numbers of both signs as small numbers.
+const fn zigzag(value: i32) -> u64 {
+    ((value << 1) ^ (value >> 31)) as u32 as u64
+}
+
+/// The reverse; a value beyond is the lowest priority.
+fn unzigzag(value: u64) -> i32 {
+    u32::try_from(value).map_or(i32::MIN, |value| (value >> 1) as i32 ^ -((value & 1) as i32))
+}
+
+fn microseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
 /// Rounded up, so that nothing that is booked becomes zero.
 fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
@@ -333,6 +385,7 @@ const ASKS: u64 = 4;
 const CLOCK: u64 = 5;
 const USAGE: u64 = 6;
 const RETURNED: u64 = 7;
+const SERVICES: u64 = 8;
 
 #[cfg(test)]
 mod tests {
@@ -342,6 +395,11 @@ mod tests {
         let mut load = PeerLoad::default();
         (load.prefilling, load.running, load.kv_tokens) = (1, 300, 70_000);
         load.booked = Duration::from_millis(1_234);
+        load.waiting = Some(-3);
+        let mut service = SharedService::default();
+        (service.priority, service.flow, service.requests) = (Priority(i32::MIN), 8, 9);
+        (service.charged, service.refunded) =
+            (Duration::from_micros(10), Duration::from_micros(11));
         Message {
             sender: "a".into(),
             incarnation: 7,
@@ -366,6 +424,7 @@ mod tests {
                 clock: 4,
                 usage: alloc::vec![UsageChange::new(6, 7, 8, 9, 0)],
             }],
+            services: alloc::vec![service],
         }
     }
 

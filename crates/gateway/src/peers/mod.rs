@@ -48,7 +48,7 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use slotwise::{BlockHash, Instant, PeerLoad};
+use slotwise::{BlockHash, Instant, PeerLoad, SharedService};
 
 use crate::InvalidField;
 
@@ -92,11 +92,12 @@ pub struct Peers {
     domain: u64,
     outbox: Outbox,
     peers: BTreeMap<String, Peer>,
-    /// The sum of the living peers' claims on each endpoint, without backoffs.
+    /// The sum of the living peers' claims on each endpoint, without backoffs and what waits.
     totals: BTreeMap<u64, PeerLoad>,
     /// Endpoints whose sums have changed since they were polled.
     changed: BTreeSet<u64>,
-    prefixes: VecDeque<News>,
+    /// Prompts and service that wait to be polled.
+    told: VecDeque<News>,
     known: KnownPrompts,
     usage: UsageNews,
     /// Usage of earlier starts of peers, by name and incarnation.
@@ -143,7 +144,7 @@ pub enum News {
     Load {
         /// The endpoint.
         key: u64,
-        /// Their sum; the longest of their backoffs.
+        /// Their sum; the longest of their backoffs, and the highest priority that waits.
         load: PeerLoad,
     },
     /// A prompt that a peer has sent to an endpoint.
@@ -155,6 +156,8 @@ pub enum News {
         /// Its blocks; from the first on, unless that part was lost.
         blocks: Vec<BlockHash>,
     },
+    /// What a flow has received from a peer.
+    Service(SharedService),
 }
 
 /// Counts of messages.
@@ -200,7 +203,7 @@ impl Peers {
             peers: BTreeMap::new(),
             totals: BTreeMap::new(),
             changed: BTreeSet::new(),
-            prefixes: VecDeque::new(),
+            told: VecDeque::new(),
             usage: UsageNews::default(),
             former: BTreeMap::new(),
             inherited: BTreeMap::new(),
@@ -232,6 +235,11 @@ impl Peers {
         if self.outbox.insert(prefix, self.config.limits.sent_blocks_per_second) {
             self.known.learn(parent.filter(|_| known < blocks.len()), blocks);
         }
+    }
+
+    /// A flow of this gateway has received service, or less of it than was reported before.
+    pub fn serve(&mut self, service: SharedService) {
+        self.outbox.serve(service);
     }
 
     /// Adds to the counter of a key in a window, such as the tokens of an API key in a minute. Of
@@ -290,11 +298,12 @@ impl Peers {
         Some(self.sent(bytes))
     }
 
-    /// What messages and silence have changed since the last call, if anything: the prompts first.
+    /// What messages and silence have changed since the last call, if anything: the prompts and the
+    /// service of flows first.
     pub fn poll_news(&mut self, now: Instant) -> Option<News> {
         self.expire(now);
-        if let Some(prefix) = self.prefixes.pop_front() {
-            return Some(prefix);
+        if let Some(news) = self.told.pop_front() {
+            return Some(news);
         }
         let key = self.changed.pop_first()?;
         Some(News::Load { key, load: self.load(now, key) })
@@ -304,7 +313,10 @@ impl Peers {
     pub fn load(&self, now: Instant, key: u64) -> PeerLoad {
         let mut load = self.totals.get(&key).copied().unwrap_or_default();
         let living = self.peers.values().filter(|peer| peer.is_alive);
-        load.backoff = living.map(|peer| peer.backoff(now, key)).max().unwrap_or_default();
+        for peer in living {
+            load.backoff = load.backoff.max(peer.backoff(now, key));
+            load.waiting = load.waiting.max(peer.waiting(key));
+        }
         load
     }
 

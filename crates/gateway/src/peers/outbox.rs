@@ -4,7 +4,7 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use slotwise::{Instant, PeerLoad};
+use slotwise::{Instant, PeerLoad, SharedService};
 
 use super::config::PeersConfig;
 use super::message::{Counter, Kind, Message, Prefix};
@@ -21,6 +21,8 @@ pub(super) struct Outbox {
     /// Loads that have changed since.
     changed: BTreeMap<u64, PeerLoad>,
     prefixes: Vec<Prefix>,
+    /// Service by priority and flow.
+    services: BTreeMap<(i32, u64), SharedService>,
     /// Blocks of the last seconds, in millionths, and until when they have been forgotten.
     spent: u64,
     forgotten_at: Instant,
@@ -66,7 +68,7 @@ impl Outbox {
             self.changed.remove(&key);
             return;
         }
-        self.is_urgent |= load.prefilling > known.prefilling;
+        self.is_urgent |= load.prefilling > known.prefilling || load.waiting > known.waiting;
         self.changed.insert(key, load);
     }
 
@@ -84,6 +86,20 @@ impl Outbox {
         self.prefixes.push(prefix);
         self.is_urgent = true;
         true
+    }
+
+    /// Reports with the next message what a flow has received.
+    pub(super) fn serve(&mut self, service: SharedService) {
+        let at = (service.priority.0, service.flow);
+        if let Some(known) = self.services.get_mut(&at) {
+            known.requests = known.requests.saturating_add(service.requests);
+            known.charged = known.charged.saturating_add(service.charged);
+            known.refunded = known.refunded.saturating_add(service.refunded);
+        } else if self.services.len() < MOST_FLOWS {
+            self.services.insert(at, service);
+        } else {
+            self.left_out += 1;
+        }
     }
 
     /// Forgets blocks that were reported long enough ago.
@@ -205,6 +221,7 @@ impl Outbox {
                 message.clock = now.as_micros();
             }
             message.prefixes = core::mem::take(&mut self.prefixes);
+            message.services = core::mem::take(&mut self.services).into_values().collect();
             self.paced_until = self.paced_until.max(now) + config.interval;
         }
         self.is_urgent = false;
@@ -231,6 +248,7 @@ impl Outbox {
     fn has_contents(&self) -> bool {
         !self.changed.is_empty()
             || !self.prefixes.is_empty()
+            || !self.services.is_empty()
             || !self.changed_counters.is_empty()
             || !self.changed_usage.is_empty()
     }
@@ -248,6 +266,7 @@ fn is_alike(known: &PeerLoad, load: &PeerLoad) -> bool {
     known.prefilling == load.prefilling
         && known.running == load.running
         && known.booked == load.booked
+        && known.waiting == load.waiting
         && tokens <= known.kv_tokens / SMALL
         // The end of a backoff is known in advance.
         && load.backoff <= known.backoff
@@ -262,6 +281,8 @@ fn before(at: Instant, length: Duration) -> Instant {
 
 /// Divisor of a load's tokens for the part that need not be sent.
 const SMALL: u64 = 8;
+/// Flows in a message; a flow takes about 20 bytes.
+const MOST_FLOWS: usize = 4_096;
 /// A peer asks for the messages of its window.
 const MOST_KEPT: usize = 64;
 const MILLION: u64 = 1_000_000;

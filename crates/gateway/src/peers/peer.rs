@@ -7,7 +7,7 @@
 use alloc::collections::BTreeMap;
 use core::time::Duration;
 
-use slotwise::{Instant, PeerLoad};
+use slotwise::{Instant, PeerLoad, SharedService};
 
 use super::config::PeerLimits;
 use super::message::{Counter, Kind, Message};
@@ -37,7 +37,10 @@ pub(super) struct Peer {
     pub(super) usage: UsageTotals,
     /// Prompt blocks that it may still report, in millionths.
     allowance: u64,
-    allowed_at: Instant,
+    allowed_at: Option<Instant>,
+    /// Service of its flows that still counts, in microseconds.
+    service: u64,
+    served_at: Option<Instant>,
     /// Claims that were left out because of limits.
     pub(super) left_out: u64,
 }
@@ -75,7 +78,9 @@ impl Peer {
             clock: Clock::default(),
             usage: UsageTotals::default(),
             allowance: 0,
-            allowed_at: Instant::ORIGIN,
+            allowed_at: None,
+            service: 0,
+            served_at: None,
             left_out: 0,
         }
     }
@@ -191,25 +196,47 @@ impl Peer {
 
     /// Takes `blocks` from what the peer may report in a second. Returns whether they were left.
     pub(super) fn allows(&mut self, now: Instant, blocks: usize, limits: &PeerLimits) -> bool {
-        let rate = u64::from(limits.blocks_per_second);
-        let most = rate * BURST_SECONDS * MILLION;
-        let elapsed = now.saturating_since(self.allowed_at).as_micros();
-        let elapsed = u64::try_from(elapsed).unwrap_or(u64::MAX).min(BURST_SECONDS * MILLION);
-        self.allowance = if self.allowed_at == Instant::ORIGIN {
-            most
-        } else {
-            most.min(self.allowance + elapsed * rate)
-        };
-        self.allowed_at = now;
+        let rate = limits.blocks_per_second;
+        self.allowance = refilled(self.allowance, rate, self.allowed_at, now);
+        self.allowed_at = Some(now);
         let left = self.allowance.checked_sub(blocks as u64 * MILLION);
         self.allowance = left.unwrap_or(self.allowance);
         self.left_out += u64::from(left.is_none());
         left.is_some()
     }
 
+    /// The part of a flow's service that counts: what the peer may report in a second is limited.
+    pub(super) fn cut_service(
+        &mut self,
+        now: Instant,
+        service: SharedService,
+        limits: &PeerLimits,
+    ) -> SharedService {
+        let rate = limits.service_per_second;
+        self.service = refilled(self.service, rate, self.served_at, now);
+        self.served_at = Some(now);
+        let mut counts = |time: Duration| {
+            let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+            let counted = micros.min(self.service);
+            self.service -= counted;
+            self.left_out += u64::from(counted < micros);
+            Duration::from_micros(counted)
+        };
+        let mut cut = service;
+        cut.charged = counts(service.charged);
+        cut.refunded = counts(service.refunded);
+        cut.requests = service.requests.min(limits.requests);
+        cut
+    }
+
     /// Its claims, by endpoint.
     pub(super) fn loads(&self) -> impl Iterator<Item = (u64, PeerLoad)> + '_ {
         self.loads.iter().map(|(key, register)| (*key, register.load))
+    }
+
+    /// The highest priority of its requests that wait for an endpoint.
+    pub(super) fn waiting(&self, key: u64) -> Option<i32> {
+        self.loads.get(&key)?.load.waiting
     }
 
     /// How long it still backs the endpoint off.
@@ -221,6 +248,15 @@ impl Peer {
     pub(super) fn counter(&self, key: u64, window: u64) -> u64 {
         self.counters.get(&(window, key)).copied().unwrap_or(0)
     }
+}
+
+/// What a peer may still report, in millionths of the unit of the rate, which is by the second.
+/// A peer that is new may report the most.
+fn refilled(left: u64, rate: u32, before: Option<Instant>, now: Instant) -> u64 {
+    let most = u64::from(rate) * BURST_SECONDS * MILLION;
+    let Some(before) = before else { return most };
+    let elapsed = u64::try_from(now.saturating_since(before).as_micros()).unwrap_or(u64::MAX);
+    most.min(left + elapsed.min(BURST_SECONDS * MILLION) * u64::from(rate))
 }
 
 /// A claim within the limits.
@@ -235,5 +271,5 @@ fn clamped(load: PeerLoad, limits: &PeerLimits) -> PeerLoad {
 }
 
 const MILLION: u64 = 1_000_000;
-/// Seconds of blocks that a peer may report at once.
+/// Seconds of blocks and of service that a peer may report at once.
 const BURST_SECONDS: u64 = 8;

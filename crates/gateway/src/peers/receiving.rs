@@ -1,8 +1,9 @@
 //! What messages of peers change, and what their silence does.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
-use slotwise::{Instant, PeerLoad};
+use slotwise::{Instant, PeerLoad, SharedService};
 
 use super::message::{Kind, Message, Prefix};
 use super::peer::{Change, Peer};
@@ -116,6 +117,9 @@ impl Peers {
         if applied == Applied::New {
             peer.use_up(now, message, limits, &mut self.usage);
             self.inherit(now, message);
+            for service in &message.services {
+                self.take_service(now, &message.sender, *service);
+            }
             for prefix in &message.prefixes {
                 self.take_prefix(now, &message.sender, prefix);
             }
@@ -124,6 +128,23 @@ impl Peers {
             changes.into_iter().for_each(|change| self.replace(change));
         }
         applied
+    }
+
+    fn take_service(&mut self, now: Instant, sender: &str, service: SharedService) {
+        let Some(peer) = self.peers.get_mut(sender) else { return };
+        let service = peer.cut_service(now, service, &self.config.limits);
+        if service.requests > 0 || service.charged + service.refunded > Duration::ZERO {
+            self.tell(News::Service(service));
+        }
+    }
+
+    /// Keeps news to be polled. The oldest ones make room for it.
+    fn tell(&mut self, news: News) {
+        if self.told.len() >= MOST_NEWS {
+            self.told.pop_front();
+            self.stats.left_out += 1;
+        }
+        self.told.push_back(news);
     }
 
     fn take_prefix(&mut self, now: Instant, sender: &str, prefix: &Prefix) {
@@ -144,13 +165,9 @@ impl Peers {
             let continues = prefix.parent.filter(|_| !prefix.blocks.is_empty());
             self.known.learn(continues, blocks.clone());
         }
-        if self.prefixes.len() >= MOST_NEWS {
-            self.prefixes.pop_front();
-            self.stats.left_out += 1;
-        }
         let Prefix { key, block_tokens, .. } = *prefix;
         if !blocks.is_empty() {
-            self.prefixes.push_back(News::Prefix { key, block_tokens, blocks });
+            self.tell(News::Prefix { key, block_tokens, blocks });
         }
     }
 
@@ -214,5 +231,5 @@ impl Peers {
     }
 }
 
-/// Prompts of peers that wait to be polled.
+/// Prompts of peers and service of flows that wait to be polled.
 const MOST_NEWS: usize = 4_096;

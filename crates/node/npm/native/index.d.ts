@@ -1206,6 +1206,8 @@ export interface PeerLoad {
   kvTokens: number
   /** How long a peer still backs the endpoint off, in milliseconds. */
   backoffMs: number
+  /** The highest priority of the requests that wait at a peer for the endpoint, if any do. */
+  waiting?: number
 }
 
 /** Counts of messages. */

@@ -64,6 +64,8 @@ pub(crate) struct SessionAdmission {
     ids: HashMap<u64, u64, KeyedState>,
     /// Sessions without an id, by their prompts.
     lineage: Lineage,
+    /// Sessions with an id, by their prompts, if other gateways report prompts.
+    named: Option<Lineage>,
     sets: WorkingSets,
     /// Active sessions with nothing in flight, by the start of that. The idle time is equal for
     /// all, so the first lapses next.
@@ -81,6 +83,8 @@ struct Session {
     place: Option<Place>,
     id: Option<u64>,
     mark: Option<BlockHash>,
+    /// Known from other gateways only, which report no ids.
+    is_heard: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -140,6 +144,7 @@ impl SessionAdmission {
             next: 0,
             ids: HashMap::with_hasher(hash_state),
             lineage: Lineage::new(hash_state),
+            named: None,
             sets: WorkingSets::default(),
             idle: BTreeSet::new(),
             lapsed: BTreeSet::new(),
@@ -202,13 +207,71 @@ impl SessionAdmission {
             self.sets.take(place);
         }
         session.place = Some(self.sets.put(slot, tokens));
-        if session.id.is_none() {
+        session.is_heard = false;
+        if let (Some(id), None) = (identity.id, session.id) {
+            // It was known from another gateway, by its prompt.
             if let Some(mark) = session.mark.take() {
                 self.lineage.take(number, mark);
             }
-            session.mark = self.lineage.put(number, identity.chain);
+            session.id = Some(id);
+            self.ids.insert(id, number);
         }
+        self.mark(number, identity.chain);
         SessionId(number)
+    }
+
+    /// Finds sessions with an id by their prompts as well, from now on.
+    pub(crate) fn share(&mut self) {
+        let hash_state = *self.ids.hasher();
+        self.named.get_or_insert_with(|| Lineage::new(hash_state));
+    }
+
+    /// Records that another gateway has a request with this prompt of `tokens` tokens on an
+    /// endpoint, or that one has ended there. Its session counts once: a known one moves there. One
+    /// with requests in flight here stays, since its end will be seen. Computes in **O(log
+    /// blocks)**.
+    pub(crate) fn used_elsewhere(
+        &mut self,
+        now: Instant,
+        chain: &[BlockHash],
+        slot: u32,
+        tokens: u32,
+    ) {
+        if chain.is_empty() {
+            return;
+        }
+        self.expire(now);
+        let named = self.named.as_ref().and_then(|named| named.find(chain));
+        let known = self.lineage.find(chain).or(named);
+        let number = known.unwrap_or_else(|| self.enter(None));
+        let Some(session) = self.sessions.get_mut(&number) else { return };
+        match session.phase {
+            Phase::Busy(0) => session.is_heard = true,
+            Phase::Busy(_) => return,
+            Phase::Idle(since) | Phase::Lapsed(since) => {
+                self.idle.remove(&(since, number));
+                self.lapsed.remove(&(since, number));
+            }
+        }
+        session.phase = Phase::Idle(now);
+        self.idle.insert((now, number));
+        if let Some(place) = session.place.take() {
+            self.sets.take(place);
+        }
+        session.place = Some(self.sets.put(slot, tokens));
+        self.mark(number, chain);
+    }
+
+    /// Sets the mark of a session by its last prompt.
+    fn mark(&mut self, number: u64, chain: &[BlockHash]) {
+        let Some(session) = self.sessions.get_mut(&number) else { return };
+        let named = self.named.as_mut();
+        let marks = if session.id.is_none() { Some(&mut self.lineage) } else { named };
+        let Some(marks) = marks else { return };
+        if let Some(mark) = session.mark.take() {
+            marks.take(number, mark);
+        }
+        session.mark = marks.put(number, chain);
     }
 
     /// Moves a request of the session to another endpoint.
@@ -289,10 +352,10 @@ impl SessionAdmission {
 
     /// The session of a request, active or lapsed.
     fn known(&self, identity: SessionIdentity<'_>) -> Option<u64> {
-        match identity.id {
-            Some(id) => self.ids.get(&id).copied(),
-            None => self.lineage.find(identity.chain),
-        }
+        let Some(id) = identity.id else { return self.lineage.find(identity.chain) };
+        let is_heard = |number: &u64| self.sessions.get(number).is_some_and(|it| it.is_heard);
+        let heard = || self.lineage.find(identity.chain).filter(is_heard);
+        self.ids.get(&id).copied().or_else(|| self.named.as_ref().and_then(|_| heard()))
     }
 
     /// Creates a session. If all remembered sessions have requests in flight, it is not counted.
@@ -310,8 +373,10 @@ impl SessionAdmission {
         if let Some(id) = id {
             self.ids.insert(id, number);
         }
-        self.sessions
-            .insert(number, Session { phase: Phase::Busy(0), place: None, id, mark: None });
+        self.sessions.insert(
+            number,
+            Session { phase: Phase::Busy(0), place: None, id, mark: None, is_heard: false },
+        );
         number
     }
 
@@ -324,8 +389,10 @@ impl SessionAdmission {
         if let Some(place) = session.place {
             self.sets.take(place);
         }
-        if let Some(mark) = session.mark {
-            self.lineage.take(number, mark);
+        let named = self.named.as_mut();
+        let marks = if session.id.is_none() { Some(&mut self.lineage) } else { named };
+        if let (Some(mark), Some(marks)) = (session.mark, marks) {
+            marks.take(number, mark);
         }
         if let Some(id) = session.id {
             self.ids.remove(&id);
@@ -410,6 +477,42 @@ mod tests {
         assert!(guard.stats().idle_time > Duration::from_secs(31));
         guard.end(at(60), session, 10);
         assert_ne!(guard.begin(at(960), named(1), 0, 10), session, "that was another visit");
+    }
+
+    #[test]
+    fn a_session_that_two_gateways_see_counts_once() {
+        let mut guard = guard();
+        guard.share();
+        let (first, second) = (chain(1, 0, 100), chain(1, 0, 110));
+        guard.used_elsewhere(at(0), &first, 0, 1_600);
+        assert_eq!((guard.working_set(0), guard.stats().active), (1_600, 1));
+        // Its next turn comes here, with an id that the other gateway did not send.
+        let identity = SessionIdentity { id: Some(1), chain: &second };
+        assert!(matches!(guard.identify(identity), SessionMatch::Returning(_)));
+        let session = guard.begin(at(5), identity, 1, 1_760);
+        assert_eq!((guard.working_set(0), guard.working_set(1)), (0, 1_760));
+        // While it is in flight here, what others report of it is older.
+        guard.used_elsewhere(at(6), &first, 0, 1_600);
+        assert_eq!((guard.working_set(0), guard.working_set(1)), (0, 1_760));
+        guard.end(at(7), session, 1_800);
+        // The turn after that is elsewhere.
+        guard.used_elsewhere(at(9), &chain(1, 0, 120), 2, 1_920);
+        assert_eq!((guard.working_set(1), guard.working_set(2)), (0, 1_920));
+        assert_eq!(guard.stats().active, 1);
+        guard.expire(at(9) + Duration::from_secs(31));
+        assert_eq!((guard.working_set(2), guard.stats().active), (0, 0));
+    }
+
+    #[test]
+    fn sessions_of_other_gateways_are_admitted_without_an_id_too() {
+        let mut guard = guard();
+        guard.share();
+        guard.used_elsewhere(at(0), &chain(1, 0, 100), 0, 1_600);
+        let returning = guard.identify(unnamed(&chain(1, 0, 104)));
+        assert!(matches!(returning, SessionMatch::Returning(_)));
+        assert_eq!(guard.identify(unnamed(&chain(2, 0, 104))), SessionMatch::New);
+        guard.used_elsewhere(at(1), &[], 0, 1_600);
+        assert_eq!(guard.stats().active, 1, "a prompt without blocks identifies none");
     }
 
     #[test]

@@ -30,6 +30,8 @@ export interface PeerLimits {
   blocksPerSecond?: number | undefined;
   /** Prompt blocks that are sent in a second, likewise; 8 bytes each. Default: 5,120. */
   sentBlocksPerSecond?: number | undefined;
+  /** Seconds of service of one peer's flows in a second, likewise. Default: 1,024. */
+  servicePerSecond?: number | undefined;
   /** Prompts of which only new blocks are sent; in blocks. Default: 2^20. */
   knownBlocks?: number | undefined;
   /** Counters of one peer that are remembered. Default: 4,096. */
@@ -188,6 +190,7 @@ const LIMITS = {
   backoffMs: 'number',
   blocksPerSecond: 'number',
   sentBlocksPerSecond: 'number',
+  servicePerSecond: 'number',
   knownBlocks: 'number',
   counters: 'number',
   usage: 'number',
