@@ -5,7 +5,8 @@
 //! - [`ProfilePool`]: a scheduler that chooses by a scheduling profile.
 //! - [`HeldPrompts`]: a prefix index that engines' events of one block change.
 //! - [`FullQueue`]: a scheduler in which many requests are queued.
-//! - [`chat_body`], [`agent`], [`blocks`], [`METRICS_PAGE`] and others: bytes of clients and engines.
+//! - [`chat_body`], [`agent`], [`blocks`], [`METRICS_PAGE`] and others: bytes of clients and
+//!   engines.
 //! - [`Soak`]: a large gateway under steady traffic, with the times of its calls ([`CallTimes`]).
 
 mod blocks;

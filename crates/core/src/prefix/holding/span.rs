@@ -52,9 +52,9 @@ impl Held {
     }
 
     /// Handles the most frequent changes: the blocks are in one span and keep their state, are one
-    /// span and have another state, are removed from inside a span, or the end of the last span moves,
-    /// comes or goes. Appends the replaced stretch to `before`, and the new ones to `after`. Any
-    /// [other](Simple::Other) change has no effect.
+    /// span and have another state, are removed from inside a span, or the end of the last span
+    /// moves, comes or goes. Appends the replaced stretch to `before`, and the new ones to `after`.
+    /// Any [other](Simple::Other) change has no effect.
     pub(super) fn change_simply(
         &mut self,
         from: u32,
