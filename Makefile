@@ -33,7 +33,8 @@ test-busy: ## Runs `make test` five times beside busy processes: no test depends
 
 test-rust: ## Tests the Rust crates, and builds core and wire without std
 	cargo build -p slotwise -p slotwise-wire -p slotwise-gateway --no-default-features
-	cargo test -p slotwise -p slotwise-wire -p slotwise-gateway -p slotwise-sim -p slotwise-benches --all-features
+	cargo test --no-fail-fast --all-features -p slotwise -p slotwise-wire -p slotwise-gateway \
+		-p slotwise-sim -p slotwise-benches
 
 test-python: ## Builds and tests the Python package in a fresh environment, with its types
 	rm -rf target/python && $(PYTHON) -m venv target/python

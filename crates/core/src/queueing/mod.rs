@@ -11,6 +11,7 @@
 //! | `capacity` | whether an endpoint has room, and how saturated the pool is |
 //! | `loads`, `load_queue` | requests that wait until their adapter is loaded |
 //! | `peers` | what the queues of several gateways owe each other |
+//! | `yielding` | for how long room is left to requests of peers |
 //! | `evict` | requests that leave the queue without a dispatch |
 //! | `retry`, `retry_slots` | when rejected requests should come back |
 //!
@@ -30,6 +31,7 @@ mod retry_slots;
 mod settling;
 mod submit;
 mod wakeup;
+mod yielding;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -40,8 +42,8 @@ pub(crate) use queued_request::{FlowCharge, QueuedRequest};
 pub(crate) use retry_slots::RetrySlots;
 
 use load_queue::LoadQueue;
-use peers::Yielding;
 use settling::Settling;
+use yielding::Yielding;
 
 use crate::config::Config;
 use crate::endpoint::EndpointId;
@@ -68,8 +70,8 @@ pub(crate) struct Queueing {
     wakeups: BTreeSet<(Instant, u32)>,
     /// The slot that was last opened for requests that are parked for other endpoints.
     next_other: u32,
-    /// Slots whose room is left to requests of peers, and until when.
-    yielding: BTreeMap<u32, Yielding>,
+    /// Room that is left to requests of peers.
+    yielding: Yielding,
     /// Requests whose adapter has to be loaded in the window.
     loads: LoadQueue,
     /// Searches for endpoints with room since the last event.
@@ -101,7 +103,7 @@ impl Queueing {
             classes: BTreeSet::new(),
             wakeups: BTreeSet::new(),
             next_other: 0,
-            yielding: BTreeMap::new(),
+            yielding: Yielding::default(),
             loads: LoadQueue::default(),
             settling: Settling::default(),
             several_flows_until: Instant::ORIGIN,
@@ -171,7 +173,7 @@ impl Queueing {
     pub(crate) fn endpoint_removed(&mut self, fleet: &Fleet, id: EndpointId) {
         self.empty_since = (fleet.pool.len() == 0).then_some(fleet.now);
         self.waiting.release(id.slot);
-        self.yielding.remove(&id.slot);
+        self.yielding.forget(id.slot);
         if let Some(admission) = &mut self.session_admission {
             admission.leave(id.slot);
         }

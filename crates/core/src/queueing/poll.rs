@@ -138,7 +138,7 @@ impl Queueing {
             let identity = flow::SessionIdentity { id: queued.session, chain };
             admission.begin(fleet.now, identity, endpoint.slot, tokens)
         });
-        self.room_was_used(fleet.now, endpoint.slot);
+        self.yielding.room_was_used(fleet.now, endpoint.slot);
         if fleet.pool.get(endpoint).is_ok_and(|slot| !self.has_room(fleet, slot)) {
             self.waiting.close(endpoint.slot);
         }

@@ -21,7 +21,7 @@ impl Queueing {
             self.waiting.open(endpoint.slot);
             self.open_others(fleet);
         } else {
-            self.room_was_used(fleet.now, endpoint.slot);
+            self.yielding.room_was_used(fleet.now, endpoint.slot);
         }
     }
 
