@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{env, fs, thread};
 
+use slotwise_wire::outcome::{BodyShape, StreamError};
+
 const EVENT: &str = "data: {\"choices\":[{\"index\":0,\"text\":\"A cache\"}]}\n\n";
 const DONE: &str = "data: [DONE]\n\n";
 const ERROR: &str = "data: {\"error\":{\"message\":\"the engine died\",\"code\":500}}\n\n";
@@ -56,11 +58,12 @@ fn each_engine_is_asked_once() {
 
 #[test]
 fn what_no_other_engine_can_answer_is_shown() {
+    let cut = StreamError::Cut.event(BodyShape::OpenAi);
     for (bad, shown, good) in [
         ("400", "status 400", true),
         ("refuses", REFUSED, true),
         ("error", &format!("{EVENT}{ERROR}"), false),
-        ("breaks", EVENT, false),
+        ("breaks", &format!("{EVENT}{cut}"), false),
     ] {
         let (output, asked) = run(&[bad, bad]);
         assert_eq!(output.status.success(), good, "{bad}: {output:?}");
