@@ -12,6 +12,10 @@ REPORT ?= target/demo.html
 
 PYTHON ?= python3
 
+# Always the same crates with the same features: otherwise they would be compiled again.
+CARGO_TEST = cargo test --all-features -p slotwise -p slotwise-wire -p slotwise-gateway \
+	-p slotwise-sim -p slotwise-benches
+
 SIM = cargo run --quiet --release -p slotwise-sim --
 
 .PHONY: help demo test test-rust test-python test-node test-examples test-hosts test-busy test-slow test-vllm lint doc bench instructions bench-check bench-python bench-node bench-rivals soak clean
@@ -33,8 +37,7 @@ test-busy: ## Runs `make test` five times beside busy processes: no test depends
 
 test-rust: ## Tests the Rust crates, and builds core and wire without std
 	cargo build -p slotwise -p slotwise-wire -p slotwise-gateway --no-default-features
-	cargo test --no-fail-fast --all-features -p slotwise -p slotwise-wire -p slotwise-gateway \
-		-p slotwise-sim -p slotwise-benches
+	$(CARGO_TEST) --no-fail-fast
 
 test-python: ## Builds and tests the Python package in a fresh environment, with its types
 	rm -rf target/python && $(PYTHON) -m venv target/python
@@ -64,12 +67,12 @@ test-hosts: ## Tests adapters in real hosts, the admin page, several gateways; s
 	PYTHON="$(PYTHON)" tests/hosts/run.sh $(HOSTS)
 
 test-slow: ## More cases of property tests; all orders of threads; flat memory
-	PROPTEST_CASES=4000 cargo test -p slotwise --all-features --test prefix_index_equals_its_reference_model \
+	PROPTEST_CASES=4000 $(CARGO_TEST) --test prefix_index_equals_its_reference_model \
 		--test every_reservation_is_released_once
 	cargo test --release -p slotwise --all-features --test prefix_index_equals_its_reference_model \
 		--test the_prefix_index_keeps_to_its_memory -- --ignored --nocapture
-	PROPTEST_CASES=2000 cargo test -p slotwise-sim --test nothing_is_lost_or_served_twice one_engine
-	PROPTEST_CASES=500 cargo test -p slotwise --test pruning_never_changes_a_decision
+	PROPTEST_CASES=2000 $(CARGO_TEST) --test nothing_is_lost_or_served_twice one_engine
+	PROPTEST_CASES=500 $(CARGO_TEST) --test pruning_never_changes_a_decision
 	RUSTFLAGS="--cfg loom" cargo test -p slotwise --lib --target-dir target/loom prefix::shared
 	target/python/bin/python python/bench/memory.py 1
 	cd crates/node/npm && npm run --silent bench:memory -- 1
