@@ -44,6 +44,15 @@ impl Fairness {
         (cost * weight.recip()).to_nanos().max(1)
     }
 
+    /// The charge for several requests of this service in all.
+    pub(super) fn charge_all(self, requests: u32, service: Seconds, weight: f64) -> u64 {
+        let charge = self.charge(service, weight);
+        match self {
+            Self::RoundRobin => charge.saturating_mul(requests.into()),
+            _ => charge,
+        }
+    }
+
     /// The virtual time of a flow after `more` service, which may be negative.
     pub(super) fn after(self, served: Virtual, more: i128, now: Instant) -> Virtual {
         match self {

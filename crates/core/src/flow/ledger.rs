@@ -210,15 +210,14 @@ impl Ledger {
             None if more > 0 => self.flow_of(number, id),
             None => return None,
         };
-        let (band, flow) = (&mut self.bands[number], &mut self.flows[at]);
+        let flow = &mut self.flows[at];
         let before = flow.served;
         flow.served = self.fairness.after(before, more, now);
-        let earlier = flow.served < before;
-        if flow.len > 0 {
-            self.standings.rekey(&mut band.ahead, at, flow.ahead(self.fairness));
+        let (earlier, waits) = (flow.served < before, flow.len > 0);
+        self.rekey(at);
+        if waits {
             return earlier.then_some(at);
         }
-        self.standings.rekey(&mut band.idle, at, (flow.served, flow.id));
         self.forget(now, number);
         None
     }
@@ -235,21 +234,21 @@ impl Ledger {
     ) {
         let Some(number) = self.by_priority.get(&Reverse(priority)).copied() else { return };
         let at = self.flow_of(number, self.fairness.flow(id));
-        let (band, flow) = (&mut self.bands[number], &mut self.flows[at]);
-        let charge = match self.fairness {
-            Fairness::RoundRobin => {
-                self.fairness.charge(service, flow.weight).saturating_mul(requests.into())
-            }
-            _ => self.fairness.charge(service, flow.weight),
-        };
-        band.clock = self.fairness.clock(band.clock, flow.served);
-        flow.served = self.fairness.after(flow.served, i128::from(charge), now);
+        let charge = self.fairness.charge_all(requests, service, self.flows[at].weight);
+        self.serve(now, at, charge);
+        self.rekey(at);
+        self.forget(now, number);
+    }
+
+    /// Updates the place of a flow that was served or refunded.
+    fn rekey(&mut self, at: u32) {
+        let flow = &self.flows[at];
+        let band = &mut self.bands[flow.band];
         if flow.len > 0 {
             self.standings.rekey(&mut band.ahead, at, flow.ahead(self.fairness));
         } else {
             self.standings.rekey(&mut band.idle, at, (flow.served, flow.id));
         }
-        self.forget(now, number);
     }
 
     /// The lead of a flow with one more request of this charge, and its band.

@@ -105,20 +105,20 @@ impl Queueing {
         if let Some(adapter) = self.awaits_load(fleet, query, best) {
             return Attempt::ParkForLoad(adapter, best.slot);
         }
-        match fleet.pool.get(best).map(|slot| self.has_room(fleet, slot)) {
-            Ok(true) => {
-                let slot = fleet.pool.get(best).ok();
-                let until = slot.and_then(|slot| self.yields_until(fleet, slot, priority));
-                let Some(until) = until else { return Attempt::Dispatch(plan, best) };
+        match fleet.pool.get(best) {
+            Ok(slot) if self.has_room(fleet, slot) => {
+                let Some(until) = self.yields_until(fleet, slot, priority) else {
+                    return Attempt::Dispatch(plan, best);
+                };
                 self.wakeups.insert((until, best.slot));
                 Attempt::ParkFor(best.slot, work)
             }
             // The other endpoint would have to compute the prompt, too; and a scheduling profile
             // has no costs to compare.
-            Ok(false) if plan.prefill.is_some() || ranking.chosen.is_some() => {
+            Ok(_) if plan.prefill.is_some() || ranking.chosen.is_some() => {
                 Attempt::ParkFor(best.slot, work)
             }
-            Ok(false) => {
+            Ok(_) => {
                 let waited = Seconds::from(query.now.saturating_since(queued.since));
                 let may_settle = self.settling.may_search(&self.waiting, queued, waited);
                 if may_settle {

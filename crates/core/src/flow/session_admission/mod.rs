@@ -62,10 +62,7 @@ pub(crate) struct SessionAdmission {
     next: u64,
     /// Sessions by their clients' ids.
     ids: HashMap<u64, u64, KeyedState>,
-    /// Sessions without an id, by their prompts.
-    lineage: Lineage,
-    /// Sessions with an id, by their prompts, if other gateways report prompts.
-    named: Option<Lineage>,
+    marks: Marks,
     sets: WorkingSets,
     /// Active sessions with nothing in flight, by the start of that. The idle time is equal for
     /// all, so the first lapses next.
@@ -85,6 +82,15 @@ struct Session {
     mark: Option<BlockHash>,
     /// Known from other gateways only, which report no ids.
     is_heard: bool,
+}
+
+/// Sessions by their prompts.
+#[derive(Debug)]
+struct Marks {
+    /// Those without an id.
+    unnamed: Lineage,
+    /// Those with an id, if other gateways report prompts.
+    named: Option<Lineage>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -143,8 +149,7 @@ impl SessionAdmission {
             limit: config.max_sessions,
             next: 0,
             ids: HashMap::with_hasher(hash_state),
-            lineage: Lineage::new(hash_state),
-            named: None,
+            marks: Marks { unnamed: Lineage::new(hash_state), named: None },
             sets: WorkingSets::default(),
             idle: BTreeSet::new(),
             lapsed: BTreeSet::new(),
@@ -203,27 +208,22 @@ impl SessionAdmission {
             }
         };
         session.phase = Phase::Busy(in_flight.saturating_add(1));
-        if let Some(place) = session.place.take() {
-            self.sets.take(place);
-        }
-        session.place = Some(self.sets.put(slot, tokens));
+        self.sets.move_to(&mut session.place, slot, tokens);
         session.is_heard = false;
         if let (Some(id), None) = (identity.id, session.id) {
             // It was known from another gateway, by its prompt.
-            if let Some(mark) = session.mark.take() {
-                self.lineage.take(number, mark);
-            }
+            self.marks.take(number, session);
             session.id = Some(id);
             self.ids.insert(id, number);
         }
-        self.mark(number, identity.chain);
+        self.marks.put(number, session, identity.chain);
         SessionId(number)
     }
 
     /// Finds sessions with an id by their prompts as well, from now on.
     pub(crate) fn share(&mut self) {
         let hash_state = *self.ids.hasher();
-        self.named.get_or_insert_with(|| Lineage::new(hash_state));
+        self.marks.named.get_or_insert_with(|| Lineage::new(hash_state));
     }
 
     /// Records that another gateway has a request with this prompt of `tokens` tokens on an
@@ -241,9 +241,7 @@ impl SessionAdmission {
             return;
         }
         self.expire(now);
-        let named = self.named.as_ref().and_then(|named| named.find(chain));
-        let known = self.lineage.find(chain).or(named);
-        let number = known.unwrap_or_else(|| self.enter(None));
+        let number = self.marks.find(chain).unwrap_or_else(|| self.enter(None));
         let Some(session) = self.sessions.get_mut(&number) else { return };
         match session.phase {
             Phase::Busy(0) => session.is_heard = true,
@@ -255,32 +253,15 @@ impl SessionAdmission {
         }
         session.phase = Phase::Idle(now);
         self.idle.insert((now, number));
-        if let Some(place) = session.place.take() {
-            self.sets.take(place);
-        }
-        session.place = Some(self.sets.put(slot, tokens));
-        self.mark(number, chain);
-    }
-
-    /// Sets the mark of a session by its last prompt.
-    fn mark(&mut self, number: u64, chain: &[BlockHash]) {
-        let Some(session) = self.sessions.get_mut(&number) else { return };
-        let named = self.named.as_mut();
-        let marks = if session.id.is_none() { Some(&mut self.lineage) } else { named };
-        let Some(marks) = marks else { return };
-        if let Some(mark) = session.mark.take() {
-            marks.take(number, mark);
-        }
-        session.mark = marks.put(number, chain);
+        self.sets.move_to(&mut session.place, slot, tokens);
+        self.marks.put(number, session, chain);
     }
 
     /// Moves a request of the session to another endpoint.
     pub(crate) fn redirect(&mut self, session: SessionId, slot: u32) {
         let Some(session) = self.sessions.get_mut(&session.0) else { return };
-        if let Some(place) = session.place.take() {
-            let tokens = place.tokens();
-            self.sets.take(place);
-            session.place = Some(self.sets.put(slot, tokens));
+        if let Some(tokens) = session.place.as_ref().map(Place::tokens) {
+            self.sets.move_to(&mut session.place, slot, tokens);
         }
     }
 
@@ -352,10 +333,11 @@ impl SessionAdmission {
 
     /// The session of a request, active or lapsed.
     fn known(&self, identity: SessionIdentity<'_>) -> Option<u64> {
-        let Some(id) = identity.id else { return self.lineage.find(identity.chain) };
+        let unnamed = || self.marks.unnamed.find(identity.chain);
+        let Some(id) = identity.id else { return unnamed() };
         let is_heard = |number: &u64| self.sessions.get(number).is_some_and(|it| it.is_heard);
-        let heard = || self.lineage.find(identity.chain).filter(is_heard);
-        self.ids.get(&id).copied().or_else(|| self.named.as_ref().and_then(|_| heard()))
+        let heard = || self.marks.named.as_ref().and_then(|_| unnamed()).filter(is_heard);
+        self.ids.get(&id).copied().or_else(heard)
     }
 
     /// Creates a session. If all remembered sessions have requests in flight, it is not counted.
@@ -381,22 +363,44 @@ impl SessionAdmission {
     }
 
     fn forget(&mut self, number: u64) {
-        let Some(session) = self.sessions.remove(&number) else { return };
+        let Some(mut session) = self.sessions.remove(&number) else { return };
         if let Phase::Idle(since) | Phase::Lapsed(since) = session.phase {
             self.idle.remove(&(since, number));
             self.lapsed.remove(&(since, number));
         }
+        self.marks.take(number, &mut session);
         if let Some(place) = session.place {
             self.sets.take(place);
-        }
-        let named = self.named.as_mut();
-        let marks = if session.id.is_none() { Some(&mut self.lineage) } else { named };
-        if let (Some(mark), Some(marks)) = (session.mark, marks) {
-            marks.take(number, mark);
         }
         if let Some(id) = session.id {
             self.ids.remove(&id);
         }
+    }
+}
+
+impl Marks {
+    /// The session that a prompt continues.
+    fn find(&self, chain: &[BlockHash]) -> Option<u64> {
+        let named = || self.named.as_ref().and_then(|named| named.find(chain));
+        self.unnamed.find(chain).or_else(named)
+    }
+
+    /// Sets the mark of a session by its last prompt.
+    fn put(&mut self, number: u64, session: &mut Session, chain: &[BlockHash]) {
+        self.take(number, session);
+        session.mark = self.of(session).and_then(|marks| marks.put(number, chain));
+    }
+
+    /// Removes the mark of a session.
+    fn take(&mut self, number: u64, session: &mut Session) {
+        if let (Some(mark), Some(marks)) = (session.mark.take(), self.of(session)) {
+            marks.take(number, mark);
+        }
+    }
+
+    /// The marks of sessions like this one, with an id or without.
+    const fn of(&mut self, session: &Session) -> Option<&mut Lineage> {
+        if session.id.is_none() { Some(&mut self.unnamed) } else { self.named.as_mut() }
     }
 }
 
@@ -559,7 +563,10 @@ mod tests {
             let session = guard.begin(at(3), unnamed(&[BlockHash(i)]), 0, 1);
             guard.end(at(3), session, 1);
         }
-        assert_eq!((guard.stats().remembered, guard.ids.len(), guard.lineage.len()), (2, 1, 1));
+        assert_eq!(
+            (guard.stats().remembered, guard.ids.len(), guard.marks.unnamed.len()),
+            (2, 1, 1)
+        );
     }
 
     #[test]

@@ -55,6 +55,14 @@ impl WorkingSets {
         }
     }
 
+    /// Moves a context to an endpoint's set, or adds it there.
+    pub(super) fn move_to(&mut self, place: &mut Option<Place>, slot: u32, tokens: u32) {
+        if let Some(place) = place.take() {
+            self.take(place);
+        }
+        *place = Some(self.put(slot, tokens));
+    }
+
     /// Sets the size of a context.
     pub(super) fn resize(&mut self, place: &mut Place, tokens: u32) {
         if let Some(set) = self.sets.get_mut(&place.slot).filter(|set| set.number == place.number) {
