@@ -76,7 +76,7 @@ pub(super) struct CanonicalText {
 
 /// How far a canonical text is.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Checkpoint {
+struct Checkpoint {
     length: usize,
     calls: usize,
     media: usize,
@@ -115,14 +115,30 @@ impl CanonicalText {
         self.reasoning.cut(length);
     }
 
+    /// Reads a value and appends its text if `convert` knows its form. Otherwise, nothing was read
+    /// or appended.
+    pub(super) fn attempt<'r>(
+        &mut self,
+        reader: &mut Reader<'r>,
+        convert: impl FnOnce(&mut Reader<'r>, &mut Self) -> Option<()>,
+    ) -> bool {
+        let (before, unread) = (self.checkpoint(), reader.clone());
+        let converted = convert(reader, self).is_some();
+        if !converted {
+            *reader = unread;
+            self.back_to(before);
+        }
+        converted
+    }
+
     /// How far the text is.
-    pub(super) fn checkpoint(&self) -> Checkpoint {
+    fn checkpoint(&self) -> Checkpoint {
         let Self { calls, media, results, .. } = *self;
         Checkpoint { length: self.bytes.len(), calls, media, results }
     }
 
     /// Drops all that was added after `before`.
-    pub(super) fn back_to(&mut self, before: Checkpoint) {
+    fn back_to(&mut self, before: Checkpoint) {
         self.cut(before.length);
         (self.calls, self.media, self.results) = (before.calls, before.media, before.results);
     }
@@ -221,6 +237,16 @@ impl CanonicalText {
     pub(super) fn text_if_any(&mut self, mark: Mark, text: Option<Text<'_>>) {
         if let Some(text) = text.filter(|text| !text.raw().is_empty()) {
             self.text(mark, text);
+        }
+    }
+
+    /// Appends reasoning, if there is any, and marks it as such.
+    #[inline]
+    pub(super) fn reasoning_text(&mut self, text: Option<Text<'_>>) {
+        if text.is_some() {
+            let start = self.bytes.len();
+            self.text_if_any(Mark::Reasoning, text);
+            self.mark_reasoning(start);
         }
     }
 

@@ -190,9 +190,7 @@ impl<'a> Rest<'a> {
 
     fn write(self, canonical: &mut CanonicalText) -> Result<()> {
         let [reasoning, reasoning_content] = self.reasoning;
-        let start = canonical.len();
-        canonical.text_if_any(Mark::Reasoning, reasoning.or(reasoning_content));
-        canonical.mark_reasoning(start);
+        canonical.reasoning_text(reasoning.or(reasoning_content));
         for mut calls in self.calls.into_iter().flatten() {
             tool::calls(&mut calls, canonical)?;
         }

@@ -73,8 +73,14 @@ pub(super) fn parts(
     while reader.next_item()? {
         match reader.kind()? {
             Kind::Text => canonical.text_if_any(mark, Some(reader.text()?)),
-            Kind::Object if is_plain_part(reader, canonical, mark, omit) => {}
-            Kind::Object => part(reader, canonical, mark, omit)?,
+            Kind::Object => {
+                let plain = |reader: &mut Reader<'_>, canonical: &mut CanonicalText| {
+                    plain_part(reader, canonical, mark, omit)
+                };
+                if !canonical.attempt(reader, plain) {
+                    part(reader, canonical, mark, omit)?;
+                }
+            }
             Kind::Null => _ = reader.null()?,
             _ => return Err(WireError::expected(reader.at(), "a part")),
         }
@@ -93,24 +99,6 @@ impl Omit {
                 Some((is, _)) => is == b'\\' && text.read().starts_with(BILLING),
             }
     }
-}
-
-/// Converts a part as [`plain_part`] does. Returns `false` for a part of another form, which is
-/// then not read.
-fn is_plain_part(
-    reader: &mut Reader<'_>,
-    canonical: &mut CanonicalText,
-    mark: Mark,
-    omit: Omit,
-) -> bool {
-    let before = canonical.checkpoint();
-    let unread = reader.clone();
-    let converted = plain_part(reader, canonical, mark, omit).is_some();
-    if !converted {
-        *reader = unread;
-        canonical.back_to(before);
-    }
-    converted
 }
 
 /// Converts a part of a usual type, whose keys come in the order of the canonical text, in the

@@ -11,14 +11,7 @@ use crate::json::{Kind, Reader, Text};
 
 /// Converts a message. Returns `false` for a message of another form, which is then not read.
 pub(super) fn convert(reader: &mut Reader<'_>, canonical: &mut CanonicalText, omit: Omit) -> bool {
-    let before = canonical.checkpoint();
-    let unread = reader.clone();
-    let converted = message(reader, canonical, omit).is_some();
-    if !converted {
-        *reader = unread;
-        canonical.back_to(before);
-    }
-    converted
+    canonical.attempt(reader, |reader, canonical| message(reader, canonical, omit))
 }
 
 /// What of the canonical text is written.
@@ -123,10 +116,6 @@ fn role<'a>(reader: &mut Reader<'a>) -> Option<&'a str> {
 impl Rest<'_> {
     #[inline]
     fn write_reasoning(&self, canonical: &mut CanonicalText) {
-        if let Some(reasoning) = self.reasoning.or(self.reasoning_content) {
-            let start = canonical.len();
-            canonical.text_if_any(Mark::Reasoning, Some(reasoning));
-            canonical.mark_reasoning(start);
-        }
+        canonical.reasoning_text(self.reasoning.or(self.reasoning_content));
     }
 }
