@@ -80,6 +80,15 @@ pub struct SharedService {
     pub refunded: Duration,
 }
 
+impl SharedService {
+    /// Adds what the same flow has received later.
+    pub fn add(&mut self, later: &Self) {
+        self.requests = self.requests.saturating_add(later.requests);
+        self.charged = self.charged.saturating_add(later.charged);
+        self.refunded = self.refunded.saturating_add(later.refunded);
+    }
+}
+
 /// What peers have not been sent yet.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -99,33 +108,30 @@ impl Shared {
 
     /// Notes a request that has left the queue.
     pub(super) fn charge(&mut self, charge: FlowCharge) {
-        if let Some(service) = self.service(charge) {
-            service.requests = service.requests.saturating_add(1);
-            service.charged = service.charged.saturating_add(charge.service.to_duration());
-        }
+        let FlowCharge { priority, flow, service, .. } = charge;
+        let (requests, charged, refunded) = (1, service.to_duration(), Duration::ZERO);
+        self.note_service(SharedService { priority, flow, requests, charged, refunded });
     }
 
     /// Notes what the service to a request was in the end.
     pub(super) fn correct(&mut self, charge: FlowCharge, actual: Seconds) {
-        let (before, after) = (charge.service.to_duration(), actual.to_duration());
+        let FlowCharge { priority, flow, service, .. } = charge;
+        let (before, after) = (service.to_duration(), actual.to_duration());
         if before == after {
             return;
         }
-        if let Some(service) = self.service(charge) {
-            service.charged = service.charged.saturating_add(after.saturating_sub(before));
-            service.refunded = service.refunded.saturating_add(before.saturating_sub(after));
-        }
+        let (charged, refunded) = (after.saturating_sub(before), before.saturating_sub(after));
+        self.note_service(SharedService { priority, flow, requests: 0, charged, refunded });
     }
 
-    /// The account of a request's flow; `None` if too many flows wait to be polled.
-    fn service(&mut self, charge: FlowCharge) -> Option<&mut SharedService> {
-        let FlowCharge { priority, flow, .. } = charge;
-        let is_full = self.services.len() >= MOST_FLOWS;
-        if is_full && !self.services.contains_key(&(priority.0, flow)) {
-            return None;
+    /// Adds to the account of a flow, unless too many flows wait to be polled.
+    fn note_service(&mut self, service: SharedService) {
+        let at = (service.priority.0, service.flow);
+        if let Some(account) = self.services.get_mut(&at) {
+            account.add(&service);
+        } else if self.services.len() < MOST_FLOWS {
+            self.services.insert(at, service);
         }
-        let new = SharedService { priority, flow, ..SharedService::default() };
-        Some(self.services.entry((priority.0, flow)).or_insert(new))
     }
 
     /// Notes a prompt. The oldest ones make room for it.

@@ -92,9 +92,7 @@ impl Outbox {
     pub(super) fn serve(&mut self, service: SharedService) {
         let at = (service.priority.0, service.flow);
         if let Some(known) = self.services.get_mut(&at) {
-            known.requests = known.requests.saturating_add(service.requests);
-            known.charged = known.charged.saturating_add(service.charged);
-            known.refunded = known.refunded.saturating_add(service.refunded);
+            known.add(&service);
         } else if self.services.len() < MOST_FLOWS {
             self.services.insert(at, service);
         } else {

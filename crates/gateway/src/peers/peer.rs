@@ -36,11 +36,9 @@ pub(super) struct Peer {
     pub(super) clock: Clock,
     pub(super) usage: UsageTotals,
     /// Prompt blocks that it may still report, in millionths.
-    allowance: u64,
-    allowed_at: Option<Instant>,
+    blocks: Allowance,
     /// Service of its flows that still counts, in microseconds.
-    service: u64,
-    served_at: Option<Instant>,
+    service: Allowance,
     /// Claims that were left out because of limits.
     pub(super) left_out: u64,
 }
@@ -77,10 +75,8 @@ impl Peer {
             counters: BTreeMap::new(),
             clock: Clock::default(),
             usage: UsageTotals::default(),
-            allowance: 0,
-            allowed_at: None,
-            service: 0,
-            served_at: None,
+            blocks: Allowance::default(),
+            service: Allowance::default(),
             left_out: 0,
         }
     }
@@ -196,13 +192,13 @@ impl Peer {
 
     /// Takes `blocks` from what the peer may report in a second. Returns whether they were left.
     pub(super) fn allows(&mut self, now: Instant, blocks: usize, limits: &PeerLimits) -> bool {
-        let rate = limits.blocks_per_second;
-        self.allowance = refilled(self.allowance, rate, self.allowed_at, now);
-        self.allowed_at = Some(now);
-        let left = self.allowance.checked_sub(blocks as u64 * MILLION);
-        self.allowance = left.unwrap_or(self.allowance);
-        self.left_out += u64::from(left.is_none());
-        left.is_some()
+        let left = self.blocks.left(now, limits.blocks_per_second);
+        let is_left = blocks as u64 * MILLION <= *left;
+        if is_left {
+            *left -= blocks as u64 * MILLION;
+        }
+        self.left_out += u64::from(!is_left);
+        is_left
     }
 
     /// The part of a flow's service that counts: what the peer may report in a second is limited.
@@ -212,13 +208,11 @@ impl Peer {
         service: SharedService,
         limits: &PeerLimits,
     ) -> SharedService {
-        let rate = limits.service_per_second;
-        self.service = refilled(self.service, rate, self.served_at, now);
-        self.served_at = Some(now);
+        let left = self.service.left(now, limits.service_per_second);
         let mut counts = |time: Duration| {
             let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-            let counted = micros.min(self.service);
-            self.service -= counted;
+            let counted = micros.min(*left);
+            *left -= counted;
             self.left_out += u64::from(counted < micros);
             Duration::from_micros(counted)
         };
@@ -250,13 +244,27 @@ impl Peer {
     }
 }
 
-/// What a peer may still report, in millionths of the unit of the rate, which is by the second.
-/// A peer that is new may report the most.
-fn refilled(left: u64, rate: u32, before: Option<Instant>, now: Instant) -> u64 {
-    let most = u64::from(rate) * BURST_SECONDS * MILLION;
-    let Some(before) = before else { return most };
-    let elapsed = u64::try_from(now.saturating_since(before).as_micros()).unwrap_or(u64::MAX);
-    most.min(left + elapsed.min(BURST_SECONDS * MILLION) * u64::from(rate))
+/// What a peer may still report, in millionths of the unit of its rate. A new peer may report the
+/// most.
+#[derive(Debug, Default)]
+struct Allowance {
+    left: u64,
+    /// When it was refilled last.
+    at: Option<Instant>,
+}
+
+impl Allowance {
+    /// What is left now, with this rate in a second.
+    fn left(&mut self, now: Instant, rate: u32) -> &mut u64 {
+        let rate = u64::from(rate);
+        let most = rate * BURST_SECONDS * MILLION;
+        self.left = self.at.map_or(most, |at| {
+            let elapsed = u64::try_from(now.saturating_since(at).as_micros()).unwrap_or(u64::MAX);
+            most.min(self.left + elapsed.min(BURST_SECONDS * MILLION) * rate)
+        });
+        self.at = Some(now);
+        &mut self.left
+    }
 }
 
 /// A claim within the limits.
