@@ -305,15 +305,7 @@ class Exchange implements Reply {
       return undefined;
     }
     if (this.#hasReplied && this.#prefilling === undefined && this.#answer !== undefined) {
-      const since = this.#startRead();
-      let chunk: Uint8Array | undefined;
-      try {
-        chunk = await this.#answer.read();
-      } catch (error) {
-        this.#endRead('broken', error);
-        return undefined;
-      }
-      return this.#take(since, chunk);
+      return this.#readOn(this.#answer);
     }
     let step: { value: Uint8Array | undefined } | typeof SUPERSEDED | undefined;
     try {
@@ -339,29 +331,18 @@ class Exchange implements Reply {
     return isPassedOn ? chunk : undefined;
   }
 
-  /** Reads a chunk in one native call. Nothing but a chunk is expected. */
-  async #flow(answer: EngineAnswer): Promise<Uint8Array | undefined> {
-    const since = this.#startRead();
-    let chunk: Uint8Array | undefined;
-    try {
-      chunk = await answer.read();
-    } catch (error) {
-      this.#endRead('broken', error);
-      return this.#drain();
-    }
-    return this.#take(since, chunk) ?? this.#drain();
-  }
-
-  /** A read begins, after the reply. Returns when. */
-  #startRead(): number {
+  /** Reads a chunk after the reply, in one native call. */
+  async #readOn(answer: EngineAnswer): Promise<Uint8Array | undefined> {
     this.#flows = false;
     const since = this.#scheduler.clock();
     this.#deadline.start(since);
-    return since;
-  }
-
-  /** What a read brought. Returns a chunk that the client gets as it is. */
-  #take(since: number, read: Uint8Array | undefined): Uint8Array | undefined {
+    let read: Uint8Array | undefined;
+    try {
+      read = await answer.read();
+    } catch (error) {
+      this.#endRead('broken', error);
+      return undefined;
+    }
     this.#deadline.end();
     if (read === undefined) {
       this.#endRead('clean', undefined);
@@ -391,14 +372,9 @@ class Exchange implements Reply {
     return this.#native.usage;
   }
 
-  next(): Promise<Uint8Array | undefined> {
-    return this.#flows && this.#answer !== undefined ? this.#flow(this.#answer) : this.#drain();
-  }
-
-  /** The next output for the client, or the next chunk. */
-  async #drain(): Promise<Uint8Array | undefined> {
+  async next(): Promise<Uint8Array | undefined> {
     for (;;) {
-      const output = this.#native.poll();
+      const output = this.#flows ? undefined : this.#native.poll();
       switch (output?.kind) {
         case 'body':
           return output.body;
@@ -410,7 +386,7 @@ class Exchange implements Reply {
           this.#abort();
           break;
         default: {
-          if (this.#native.ended) {
+          if (!this.#flows && this.#native.ended) {
             this.#signal?.throwIfAborted();
             return undefined;
           }
