@@ -67,11 +67,11 @@ test-hosts: ## Tests adapters in real hosts, the admin page, several gateways; s
 	PYTHON="$(PYTHON)" tests/hosts/run.sh $(HOSTS)
 
 test-slow: ## More cases of property tests; all orders of threads; flat memory
-	PROPTEST_CASES=4000 $(CARGO_TEST) --test prefix_index_equals_its_reference_model \
+	PROPTEST_CASES=1500 $(CARGO_TEST) --test prefix_index_equals_its_reference_model \
 		--test every_reservation_is_released_once
 	cargo test --release -p slotwise --all-features --test prefix_index_equals_its_reference_model \
 		--test the_prefix_index_keeps_to_its_memory -- --ignored --nocapture
-	PROPTEST_CASES=2000 $(CARGO_TEST) --test nothing_is_lost_or_served_twice one_engine
+	PROPTEST_CASES=1000 $(CARGO_TEST) --test nothing_is_lost_or_served_twice one_engine
 	PROPTEST_CASES=500 $(CARGO_TEST) --test pruning_never_changes_a_decision
 	RUSTFLAGS="--cfg loom" cargo test -p slotwise --lib --target-dir target/loom prefix::shared
 	target/python/bin/python python/bench/memory.py 1

@@ -143,10 +143,15 @@ class Dispatch:
     @property
     def predicted_tpot(self) -> float:
         """Predicted mean seconds per output token after the first."""
+    @property
+    def streams(self) -> bool:
+        """Whether the answer comes as a stream. A whole answer comes at its end, also its
+        headers. ``True`` for a request without a body."""
     def idle_limit(self, started: bool = False) -> float:
         """The longest time in seconds to wait for data from the endpoint.
 
         Until the first token, 30 s or ten times ``first_token_in``, whichever is longer; then 60 s.
+        For a whole answer, 600 s instead of 30 s.
         """
     @property
     def queue_time(self) -> float:
@@ -937,6 +942,7 @@ class Exchange:
         primary_port: int = 0,
         answers_as: str | None = None,
         drop_usage: bool = False,
+        idle_limit: float | None = None,
     ) -> Self:
         """An exchange that asks at most ``attempts`` endpoints, and none of ``exclude``.
 

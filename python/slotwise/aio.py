@@ -38,6 +38,7 @@ from .forward import Reply as Reply
 from .forward import Response as Response
 from .forward import Send
 from .forward import forward as _forward
+from .idle_limit import limit_of
 from .lease import Lease as Lease
 from .stream import Stream as Stream
 from .values import Candidates, Connector
@@ -156,6 +157,7 @@ class Scheduler(_core.Scheduler):
         primary_port: int = 0,
         answers_as: str | None = None,
         add_usage: bool = False,
+        idle_timeout: float | None | EllipsisType = ...,
         **options: Any,
     ) -> Reply:
         """Serves a request: acquires an endpoint, sends the request, and returns the reply.
@@ -184,7 +186,8 @@ class Scheduler(_core.Scheduler):
         it. The client gets the usage only if it requested it; the lease has it in any case.
 
         An endpoint that sends no token within :meth:`Dispatch.idle_limit` times out; after the
-        first token, the limit is 60 s. A complete answer counts, whether its connection then
+        first token, the limit is 60 s. ``idle_timeout`` is another limit in seconds, before the
+        first token and between later ones; ``None`` is none. A complete answer counts, whether its connection then
         breaks or stays open. A stream that breaks off or times out ends with an error event of
         the client's API. Where none can follow, iterating raises.
 
@@ -217,6 +220,7 @@ class Scheduler(_core.Scheduler):
             stages=stages,
             answers_as=answers_as,
             add_usage=add_usage,
+            idle_limit=limit_of(idle_timeout),
             options=options,
         )
 

@@ -103,6 +103,7 @@ async def forward(
     stages: dict[str, Any] | None,
     answers_as: str | None,
     add_usage: bool,
+    idle_limit: float | None,
     options: dict[str, Any],
 ) -> Reply:
     """See :meth:`slotwise.aio.Scheduler.forward`."""
@@ -118,6 +119,7 @@ async def forward(
         exclude=exclude,
         answers_as=answers_as,
         drop_usage=drop_usage,
+        idle_limit=idle_limit,
         **(stages or {}),
     )
     body = Body(exchange)

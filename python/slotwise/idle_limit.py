@@ -7,7 +7,22 @@ the chunk does. The timer here stays set between waits, and moves only when it f
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
+from types import EllipsisType
+
+
+def limit_of(idle_timeout: float | None | EllipsisType) -> float | None:
+    """The limit in seconds of the native part, which has ``None`` for the default.
+
+    Hosts pass ``None`` for no limit, and ``...`` for the default.
+    """
+    if isinstance(idle_timeout, EllipsisType):
+        return None
+    limit = math.inf if idle_timeout is None else idle_timeout
+    if not limit > 0:
+        raise ValueError(f"idle_timeout must be seconds above 0, or None, and not {limit}")
+    return limit
 
 
 class IdleLimit:

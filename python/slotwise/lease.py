@@ -8,6 +8,7 @@ from types import EllipsisType, TracebackType
 from typing import Any, NoReturn, Self, TypeVar
 
 from . import _core
+from .idle_limit import limit_of
 from .stream import Stream
 from .values import Usage
 from .warn_once import warn_once
@@ -60,11 +61,7 @@ class Lease(_core.Lease):
         :class:`slotwise.IdleTimeoutError` is raised: some engines stop without closing their
         streams. Only time spent waiting for the endpoint counts, on the event loop's clock.
         """
-        if isinstance(idle_timeout, (int, float)) and not idle_timeout > 0:
-            raise ValueError(
-                f"idle_timeout must be seconds above 0, or None, and not {idle_timeout}"
-            )
-        stream = Stream(self, chunks, idle_timeout=idle_timeout)
+        stream = Stream(self, chunks, idle_limit=limit_of(idle_timeout))
         self._streaming = True
         return stream
 

@@ -6,9 +6,7 @@ See :meth:`slotwise.aio.Lease.stream`.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import AsyncIterable, AsyncIterator
-from types import EllipsisType
 from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
 
 from .errors import IdleTimeoutError
@@ -32,7 +30,7 @@ class Stream(Generic[_Chunk]):
         lease: Lease,
         chunks: AsyncIterable[_Chunk],
         *,
-        idle_timeout: float | None | EllipsisType = ...,
+        idle_limit: float | None = None,
     ) -> None:
         if not hasattr(type(chunks), "__aiter__"):
             hint = "an answer without a body is ended by finish() after begin(), or by complete()"
@@ -42,8 +40,7 @@ class Stream(Generic[_Chunk]):
         self._chunks = aiter(chunks)
         self._lease = lease
         self._limit = IdleLimit(lease._wait)
-        limit = math.inf if idle_timeout is None else idle_timeout
-        lease._set_idle_limit(None if isinstance(limit, EllipsisType) else limit)
+        lease._set_idle_limit(idle_limit)
 
     def __aiter__(self) -> AsyncIterator[_Chunk]:
         return self

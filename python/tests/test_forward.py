@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -286,6 +287,59 @@ def test_a_silent_engine_times_out_and_another_one_is_asked() -> None:
         assert time() >= 1_060.0, "30 s each"
 
     time.run(test())
+
+
+@pytest.mark.parametrize(
+    ("whole", "idle_timeout", "seconds"),
+    [
+        (False, ..., 30.0),
+        (True, ..., 600.0),
+        (False, 7.0, 7.0),
+        (True, 7.0, 7.0),
+        (False, None, None),
+        (True, None, None),
+    ],
+)
+def test_an_endpoint_may_be_silent_up_to_the_idle_limit(
+    whole: bool, idle_timeout: Any, seconds: float | None
+) -> None:
+    time = Time()
+    body = json.dumps({**json.loads(BODY), "stream": not whole}).encode()
+
+    class Whole(Silent):
+        headers = {"content-type": "application/json"}
+
+        async def aiter_bytes(self) -> AsyncIterator[bytes]:
+            yield b'{"choices":[{"message":{"content":"x"},"finish_reason":"stop"}]}'
+
+    async def test(takes: float) -> int:
+        scheduler = slotwise.aio.Scheduler({"seed": 1}, clock=time)
+        scheduler.add_endpoint("a")
+
+        async def send(url: str) -> Silent:
+            await asyncio.sleep(takes)
+            return Whole()
+
+        reply = await scheduler.forward(send, body=body, path=PATH, idle_timeout=idle_timeout)
+        await reply.read()
+        assert scheduler.stats().in_flight == 0
+        return reply.status
+
+    if seconds is None:
+        assert time.run(test(1e6)) == 200
+    else:
+        assert time.run(test(seconds - 0.5)) == 200
+        assert time.run(test(seconds + 0.5)) == 503
+
+
+@pytest.mark.parametrize("wrong", [0, -1.0, math.nan])
+def test_an_idle_limit_must_be_above_0(wrong: float) -> None:
+    async def test() -> None:
+        scheduler = slotwise.aio.Scheduler()
+        with pytest.raises(ValueError, match="idle_timeout"):
+            await scheduler.forward(None, body=BODY, path=PATH, idle_timeout=wrong)  # type: ignore[arg-type]
+
+    asyncio.run(test())
 
 
 def test_the_clients_name_of_the_model_goes_back() -> None:

@@ -8,7 +8,7 @@ import pytest
 from gateway import Answer, Gateway, completion, in_turns
 from replicas import BLOCK_SIZE, Replica
 
-REQUESTS = 200
+REQUESTS = 80
 GROUPS = 16
 PREFIX = 48 * BLOCK_SIZE
 OWN = 64
@@ -71,7 +71,7 @@ def test_predictions_equal_reports_and_save_prefill(
     with capsys.disabled():
         print(f"\nround robin {figures(turns)}\nslotwise    {figures(ours)}, {stored} tokens stored")
         print(latency_error(ours))
-    assert all(answer.complete for answer in turns + ours)
+    assert {answer.end for answer in turns + ours} == {"complete"}
     assert stored > 0, "the engines' KV events report their caches"
     assert figures(ours)["predicted right"] >= 0.95
     assert figures(ours)["cached share"] > figures(turns)["cached share"]
@@ -88,7 +88,7 @@ def test_no_request_is_lost_before_its_first_byte(replicas: list[Replica]) -> No
     answers, failed = asyncio.run(dying())
     assert len(answers) == 60
     # Streams are never sent again: at most those that had begun on the dead server are cut.
-    cut = [answer for answer in answers if not answer.complete]
+    cut = [answer for answer in answers if answer.end != "complete"]
     assert len(cut) <= AT_ONCE
     assert all(answer.replica == 0 and answer.ttft < float("inf") for answer in cut)
     assert failed > 0, "requests were in flight on the server, or were sent before it was held off"

@@ -34,7 +34,7 @@ pub struct Dispatch {
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub score: Option<f64>,
     /// Predicted time to the first token: waiting, loading an adapter and the prompt's own prefill.
-    /// An engine's response headers may come long before it. See [`idle_limit`](crate::idle_limit).
+    /// An engine's response headers may come long before it: see [`idle_limit`](Self::idle_limit).
     #[cfg_attr(feature = "serde", serde(skip))]
     pub first_token_in: Seconds,
     /// Predicted time to first token (TTFT) from the dispatch on: as
@@ -47,6 +47,9 @@ pub struct Dispatch {
     /// The time that the request spent in the queue.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
     pub queue_time: Duration,
+    /// Whether the answer comes as a stream: [`Request::streams`](crate::Request::streams).
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub streams: bool,
     /// The endpoint that computes the prompt first, if that pays. See
     /// [`Config::disaggregation`](crate::Config::disaggregation).
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
@@ -79,11 +82,52 @@ impl Dispatch {
             predicted_ttft: Seconds::ZERO,
             predicted_tpot: Seconds::ZERO,
             queue_time: Duration::ZERO,
+            streams: true,
             prefill: None,
             encode: None,
         }
     }
+
+    /// The longest pause in the answer before a gateway should abandon it.
+    ///
+    /// | pause | limit |
+    /// |---|---|
+    /// | before the first token of a stream | 30 s or 10 x [`first_token_in`](Self::first_token_in) |
+    /// | before a whole answer, which brings its headers | 600 s or the same |
+    /// | between tokens | 60 s |
+    ///
+    /// Of two limits, the longer one counts.
+    ///
+    /// Some engines hang without closing their streams, and response headers may precede the
+    /// prefill. So neither headers nor an open connection prove progress. End such a request with
+    /// [`Failure::Timeout`](crate::Failure::Timeout), and retry it on another endpoint if its
+    /// client has received nothing.
+    ///
+    /// ```
+    /// use slotwise::{Dispatch, EndpointId, RequestId, Seconds};
+    ///
+    /// let mut dispatch = Dispatch::new(RequestId::from_u64(7), EndpointId::from_u64(0));
+    /// assert_eq!(dispatch.idle_limit(false).as_secs(), 30);
+    /// dispatch.first_token_in = Seconds::new(9.0);
+    /// assert_eq!(dispatch.idle_limit(false).as_secs(), 90);
+    /// assert_eq!(dispatch.idle_limit(true).as_secs(), 60);
+    /// dispatch.streams = false;
+    /// assert_eq!(dispatch.idle_limit(false).as_secs(), 600);
+    /// ```
+    pub fn idle_limit(&self, has_token: bool) -> Duration {
+        if has_token {
+            return BETWEEN_TOKENS;
+        }
+        let least = if self.streams { FIRST_TOKEN } else { WHOLE_ANSWER };
+        (self.first_token_in * 10.0).to_duration().max(least)
+    }
 }
+
+/// The shortest limits before the first token. Client libraries give up on a whole answer after
+/// the same time by default.
+const FIRST_TOKEN: Duration = Duration::from_secs(30);
+const WHOLE_ANSWER: Duration = Duration::from_secs(600);
+const BETWEEN_TOKENS: Duration = Duration::from_secs(60);
 
 /// A stage of a request on an endpoint of its own, which is reserved for it.
 ///
@@ -381,26 +425,3 @@ impl fmt::Display for Evicted {
 
 /// The retry time while the pool has no endpoint, if no better one is known.
 pub(crate) const NO_ENDPOINTS_RETRY: Duration = Duration::from_secs(5);
-
-/// The longest pause in an answer before a gateway should abandon it. Until the first token: 30 s
-/// or ten times the [prediction](Dispatch::first_token_in), whichever is longer. Between tokens: 60
-/// s.
-///
-/// Some engines hang without closing their streams, and response headers may precede the prefill.
-/// So neither headers nor an open connection prove progress. End such a request with
-/// [`Failure::Timeout`](crate::Failure::Timeout), and retry it on another endpoint if its client
-/// has received nothing.
-///
-/// ```
-/// use slotwise::{Seconds, idle_limit};
-///
-/// assert_eq!(idle_limit(Seconds::new(0.5), false).as_secs(), 30);
-/// assert_eq!(idle_limit(Seconds::new(9.0), false).as_secs(), 90);
-/// assert_eq!(idle_limit(Seconds::new(9.0), true).as_secs(), 60);
-/// ```
-pub fn idle_limit(first_token_in: Seconds, started: bool) -> Duration {
-    if started { BETWEEN_TOKENS } else { (first_token_in * 10.0).to_duration().max(FIRST_TOKEN) }
-}
-
-const FIRST_TOKEN: Duration = Duration::from_secs(30);
-const BETWEEN_TOKENS: Duration = Duration::from_secs(60);

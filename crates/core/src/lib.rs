@@ -136,9 +136,7 @@ pub use address::Address;
 pub use config::{
     AutoscalingConfig, Config, ConfigError, Implausible, ProducerConfig, implausible,
 };
-pub use decision::{
-    Decision, Dispatch, EvictReason, Evicted, Leg, RejectReason, Rejected, Stage, idle_limit,
-};
+pub use decision::{Decision, Dispatch, EvictReason, Evicted, Leg, RejectReason, Rejected, Stage};
 pub use disaggregation::{
     Decider, DeciderFacts, DisaggregationConfig, PrefixBasedPdDecider, pd_decide,
 };

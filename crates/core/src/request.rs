@@ -60,6 +60,9 @@ pub struct Request<'a> {
     pub weight: f64,
     /// The expected length of the answer in tokens; `max_tokens` is an upper bound.
     pub expected_output_tokens: u32,
+    /// Whether the answer comes as a stream; true by default. A whole answer comes at its end, also
+    /// its headers: see [`Dispatch::idle_limit`](crate::Dispatch::idle_limit).
+    pub streams: bool,
     /// Which stages the endpoint must run.
     pub role: Role,
     /// Whether the request has media, such as images, which another endpoint may encode.
@@ -94,6 +97,7 @@ impl<'a> Request<'a> {
             ttl: None,
             weight: 1.0,
             expected_output_tokens: 0,
+            streams: true,
             role: Role::Unified,
             multimodal: false,
             labels: &[],
@@ -213,6 +217,11 @@ impl<'a> Request<'a> {
     /// The expected answer, in tokens.
     pub const fn expected_output_tokens(self, tokens: u32) -> Self {
         Self { expected_output_tokens: tokens, ..self }
+    }
+
+    /// Whether the answer comes as a stream.
+    pub const fn streams(self, streams: bool) -> Self {
+        Self { streams, ..self }
     }
 
     /// The stages that the endpoint must run.

@@ -8,6 +8,7 @@ use slotwise::plugins::{
 };
 use slotwise::{Config, Decision, Endpoint, Instant, RejectReason, Request, Scheduler};
 use slotwise_gateway::exchange::{Passing, Reply};
+use slotwise_gateway::lease::IdleLimit;
 use slotwise_gateway::{Exchange, Gateway, Output};
 use slotwise_wire::outcome::{BodyShape, Reason, Refusal, StreamError};
 use slotwise_wire::response::CloseReason;
@@ -285,5 +286,51 @@ fn nothing_can_follow_a_part_of_an_event_or_an_error_of_the_engine() {
         outputs(&mut exchange);
         exchange.handle_close(&mut gateway, NOW, CloseReason::Broken);
         assert_eq!(outputs(&mut exchange), [Output::Abort, end]);
+    }
+}
+
+#[test]
+fn a_whole_answer_may_take_as_long_as_its_generation() {
+    let wait = |request: &Request<'_>, limit| {
+        let mut gateway = gateway();
+        let mut exchange = Exchange::new(BodyShape::OpenAi).idle_limit(limit);
+        let picked = gateway.scheduler_mut().pick(NOW, request);
+        exchange.handle_pick(&mut gateway, NOW, picked);
+        exchange.wait(NOW).map(|until| until.saturating_since(NOW).as_secs())
+    };
+    let (stream, whole) = (Request::new("m"), Request::new("m").streams(false));
+    assert_eq!(wait(&stream, IdleLimit::Predicted), Some(30));
+    assert_eq!(wait(&whole, IdleLimit::Predicted), Some(600));
+    for request in [stream, whole] {
+        assert_eq!(wait(&request, IdleLimit::from_secs(7.0)), Some(7));
+        assert_eq!(wait(&request, IdleLimit::from_secs(f64::INFINITY)), None);
+    }
+}
+
+#[test]
+fn the_idle_limit_of_a_host_holds_for_each_attempt() {
+    let mut gateway = gateway();
+    let mut exchange =
+        Exchange::new(BodyShape::OpenAi).attempts(2).idle_limit(IdleLimit::from_secs(7.0));
+    for _ in 0..2 {
+        pick(&mut gateway, &mut exchange);
+        exchange.handle_head(200, STREAM);
+        assert_eq!(exchange.wait(NOW), Some(NOW + Duration::from_secs(7)));
+        exchange.handle_close(&mut gateway, NOW, CloseReason::TimedOut);
+    }
+    assert_eq!(in_flight(&gateway), (0, 0));
+}
+
+#[test]
+fn a_queued_request_keeps_the_form_of_its_answer() {
+    for streams in [true, false] {
+        let mut gateway = gateway();
+        let request = Request::new("m").streams(streams);
+        gateway.scheduler_mut().submit(NOW, &request).expect("there is room");
+        let Some(Decision::Dispatch(dispatch)) = gateway.poll_decision(NOW) else {
+            panic!("the endpoints are idle")
+        };
+        assert_eq!(dispatch.streams, streams);
+        gateway.scheduler_mut().cancel(NOW, dispatch.request_id);
     }
 }

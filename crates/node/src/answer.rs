@@ -12,9 +12,9 @@ pub type Numbers<'a> = &'a mut [f64];
 
 /// Index of the first alternative in a dispatch's numbers. Before it: request, endpoint,
 /// promptTokens, cachedTokens, bestCachedTokens, cost, queuedMs, firstTokenIn, predictedTtft,
-/// predictedTpot, score, the number of alternatives, and four numbers for each of the legs, prefill
+/// predictedTpot, score, the number of alternatives, whether it streams, and four numbers for each of the legs, prefill
 /// and encode. A score of NaN stands for none.
-const ALTERNATIVES: usize = 20;
+const ALTERNATIVES: usize = 21;
 
 /// Writes a dispatch into `numbers`: as many alternatives as fit.
 pub(crate) fn write_dispatch(dispatch: &Dispatch, numbers: &mut [f64]) {
@@ -32,6 +32,7 @@ pub(crate) fn write_dispatch(dispatch: &Dispatch, numbers: &mut [f64]) {
         dispatch.predicted_tpot.get(),
         dispatch.score.unwrap_or(f64::NAN),
         fit as f64,
+        f64::from(u8::from(dispatch.streams)),
     ];
     let legs = [dispatch.prefill, dispatch.encode].map(leg_numbers);
     let alternatives = dispatch.alternatives[..fit].iter().map(|id| id.as_u64() as f64);

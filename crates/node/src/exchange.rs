@@ -6,6 +6,7 @@ use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
 use slotwise::{Dispatch, EndpointId, Instant, Seconds};
 use slotwise_gateway::exchange::Output;
+use slotwise_gateway::lease::IdleLimit;
 use slotwise_gateway::{Call, Exchange, Gateway, KvConnector, names};
 use slotwise_wire::outcome::BodyShape;
 use slotwise_wire::request::KvTransfer;
@@ -51,7 +52,8 @@ pub struct ExchangeOutput {
 
 #[napi]
 impl NativeExchange {
-    /// Before the first decision. Negative numbers of attempts count as one.
+    /// Before the first decision. Negative numbers of attempts count as one. The idle limit is in
+    /// milliseconds, and Infinity for none.
     #[napi(constructor)]
     pub fn new(
         path: String,
@@ -60,6 +62,7 @@ impl NativeExchange {
         #[napi(ts_arg_type = "KvConnectorOptions | null")] connector: Option<KvConnectorOptions>,
         answers_as: Option<String>,
         drop_usage: Option<bool>,
+        idle_limit: Option<f64>,
     ) -> Result<Self> {
         let exclude: std::result::Result<Vec<_>, _> =
             exclude.into_iter().map(|endpoint| to_endpoint_id("exclude", endpoint)).collect();
@@ -68,6 +71,9 @@ impl NativeExchange {
         let exchange = exchange.attempts(attempts as usize).exclude(&exclude?);
         let exchange = exchange.drop_usage(drop_usage.unwrap_or(false));
         let mut exchange = connector.unwrap_or_default().apply(exchange)?;
+        if let Some(limit) = idle_limit {
+            exchange = exchange.idle_limit(IdleLimit::from_secs(limit / 1e3));
+        }
         if let Some(model) = answers_as {
             exchange = exchange.answers_as(&model);
         }
@@ -138,11 +144,13 @@ impl NativeExchange {
         request_id: f64,
         endpoint_id: f64,
         first_token_in: f64,
+        streams: bool,
     ) -> Result<()> {
         let (id, endpoint) =
             (to_request_id(request_id)?, to_endpoint_id("endpointId", endpoint_id)?);
         let mut dispatch = Dispatch::new(id, endpoint);
         dispatch.first_token_in = Seconds::new(first_token_in);
+        dispatch.streams = streams;
         self.input(scheduler, now, |exchange, gateway, now| {
             exchange.handle_pick(gateway, now, Ok(dispatch));
         })

@@ -1,7 +1,6 @@
 //! Leases: the gateway crate's state machine, one call each.
 
 use std::cell::RefCell;
-use std::time::Duration;
 
 use napi_derive::napi;
 use slotwise::{Dispatch, Seconds};
@@ -43,11 +42,13 @@ impl NativeLease {
         request_id: f64,
         endpoint_id: f64,
         first_token_in: f64,
+        streams: bool,
     ) -> Result<Self> {
         let (id, endpoint) =
             (to_request_id(request_id)?, to_endpoint_id("endpointId", endpoint_id)?);
         let mut dispatch = Dispatch::new(id, endpoint);
         dispatch.first_token_in = Seconds::new(first_token_in);
+        dispatch.streams = streams;
         let lease =
             scheduler.gateway(|gateway| Lease::new(gateway, dispatch)).ok_or_else(closed)?;
         Ok(Self { lease: RefCell::new(lease) })
@@ -244,11 +245,7 @@ impl NativeLease {
     /// Sets the limit, in milliseconds; Infinity for none.
     #[napi]
     pub fn set_idle_limit(&self, limit: f64) {
-        let limit = match Duration::try_from_secs_f64(limit / 1e3) {
-            Ok(limit) => IdleLimit::Fixed(limit),
-            Err(_) => IdleLimit::Unlimited,
-        };
-        self.lease.borrow_mut().silence().set_limit(limit);
+        self.lease.borrow_mut().silence().set_limit(IdleLimit::from_secs(limit / 1e3));
     }
 
     /// The host waits for the endpoint: the milliseconds that are left. None without a limit.

@@ -192,12 +192,6 @@ impl NativeAnswerFilter {
     }
 }
 
-/// The longest time in milliseconds in which an endpoint may send nothing of an answer.
-#[napi]
-pub fn idle_limit(first_token_in: f64, started: bool) -> f64 {
-    crate::number::millis(slotwise::idle_limit(slotwise::Seconds::new(first_token_in), started))
-}
-
 /// The outcome of a response with this status, independent of its body.
 #[napi]
 pub fn outcome_of_status(status: f64) -> Result<Outcome> {

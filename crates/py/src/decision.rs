@@ -145,9 +145,14 @@ impl Dispatch {
         self.answer.queue_time.as_secs_f64()
     }
 
+    #[getter]
+    fn streams(&self) -> bool {
+        self.answer.streams
+    }
+
     #[pyo3(signature = (started = false))]
     fn idle_limit(&self, started: bool) -> f64 {
-        slotwise::idle_limit(self.answer.first_token_in, started).as_secs_f64()
+        self.answer.idle_limit(started).as_secs_f64()
     }
 
     fn __hash__(&self) -> u64 {

@@ -9,7 +9,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use slotwise::{EndpointId, Instant};
 use slotwise_gateway::exchange::{self, Output};
-use slotwise_gateway::{Gateway, KvConnector, lease};
+use slotwise_gateway::lease::{self, IdleLimit};
+use slotwise_gateway::{Gateway, KvConnector};
 use slotwise_wire::outcome::BodyShape;
 use slotwise_wire::request::KvTransfer;
 
@@ -46,7 +47,7 @@ impl Exchange {
     #[new]
     #[pyo3(signature = (scheduler, path = "", *, attempts = 3, exclude = None,
         connector = "sidecar", bootstrap_port = KvTransfer::BOOTSTRAP_PORT, room_salt = 0,
-        primary_port = 0, answers_as = None, drop_usage = false))]
+        primary_port = 0, answers_as = None, drop_usage = false, idle_limit = None))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
     fn new(
         scheduler: Py<Scheduler>,
@@ -59,6 +60,7 @@ impl Exchange {
         primary_port: u16,
         answers_as: Option<&str>,
         drop_usage: bool,
+        idle_limit: Option<f64>,
     ) -> PyResult<Self> {
         let connector = KvConnector::from_name(connector, bootstrap_port, room_salt)
             .map_err(|error| unknown("connector", error))?;
@@ -68,7 +70,8 @@ impl Exchange {
             .exclude(&exclude)
             .connector(connector)
             .primary_port(primary_port)
-            .drop_usage(drop_usage);
+            .drop_usage(drop_usage)
+            .idle_limit(idle_limit.map_or_else(IdleLimit::default, IdleLimit::from_secs));
         let state = match answers_as {
             Some(model) => state.answers_as(model),
             None => state,

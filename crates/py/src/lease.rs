@@ -248,11 +248,7 @@ impl Lease {
     /// Sets the idle limit: the predicted one, a number of seconds, or none.
     #[pyo3(signature = (limit = None))]
     fn _set_idle_limit(&self, py: Python<'_>, limit: Option<f64>) -> PyResult<()> {
-        let limit = match limit.map(std::time::Duration::try_from_secs_f64) {
-            None => IdleLimit::Predicted,
-            Some(Ok(limit)) => IdleLimit::Fixed(limit),
-            Some(Err(_)) => IdleLimit::Unlimited,
-        };
+        let limit = limit.map_or_else(IdleLimit::default, IdleLimit::from_secs);
         self.with(py, |lease| lease.silence().set_limit(limit))
     }
 

@@ -191,6 +191,7 @@ class Serving:
         reply = await scheduler.forward(
             send if connector is None and not self.add_usage else send_call,
             attempts=gateway.settings.attempts,
+            idle_timeout=gateway.settings.idle_timeout,
             **asked,
         )
         gateway.history.record(

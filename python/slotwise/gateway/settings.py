@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import EllipsisType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 from urllib.parse import urlsplit
 
@@ -39,6 +40,9 @@ class Settings:
     """The claims that a client may make itself: see ``allow`` of ``Scheduler.submit``."""
     attempts: int = 3
     """The largest number of endpoints that one request is sent to."""
+    idle_timeout: float | None | EllipsisType = ...
+    """The longest time in seconds without a token of an answer; ``None`` is no limit. The default
+    is 30 s or ten times the predicted time to the first token, and then 60 s."""
     connector: Connector | None = None
     """How disaggregated requests move their KV cache; ``None`` if there are none."""
     safety: SafetyFunction | None = None
@@ -105,6 +109,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         help="claims that clients may make; default: session",
     )
     parser.add_argument("--attempts", type=_count, default=3, help="endpoints a request is sent to")
+    parser.add_argument(
+        "--idle-timeout", type=_limit, default=..., metavar="SECONDS",
+        help="the longest time without a token; none: no limit",
+    )
     parser.add_argument("--connector", choices=["nixl", "bootstrap", "sidecar"])
     parser.add_argument(
         "--safety", type=_imported, metavar="MODULE:FUNCTION", help="judges prompts and answers"
@@ -167,6 +175,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
         admin=options.admin,
         allow=options.allow,
         attempts=options.attempts,
+        idle_timeout=options.idle_timeout,
         connector=options.connector,
         safety=options.safety,
         engine_key=options.engine_key_file,
@@ -222,6 +231,10 @@ def _seconds(text: str) -> float:
     if 0.0 < seconds < float("inf"):
         return seconds
     raise argparse.ArgumentTypeError(f"{text!r} must be seconds above 0")
+
+
+def _limit(text: str) -> float | None:
+    return None if text == "none" else _seconds(text)
 
 
 def _address(text: str) -> Address:

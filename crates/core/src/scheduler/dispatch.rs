@@ -92,6 +92,7 @@ impl Scheduler {
             predicted_ttft: latency.ttft,
             predicted_tpot: latency.tpot,
             queue_time: Duration::ZERO,
+            streams: true,
             prefill: plan.prefill.map(leg),
             encode: plan.encode.map(leg),
         })

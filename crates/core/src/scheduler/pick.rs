@@ -124,7 +124,8 @@ impl Scheduler {
             self.dispatch(now, id, request.adapter, suspect, &plan)
         });
         match admitted {
-            Ok(dispatch) => {
+            Ok(mut dispatch) => {
+                dispatch.streams = request.streams;
                 self.next_request += 1;
                 self.counters.queue_time.observe(Duration::ZERO);
                 Ok(dispatch)

@@ -38,7 +38,7 @@ use rewrite::Rewrite;
 use stages::PrefillCall;
 
 use crate::gateway::Gateway;
-use crate::lease::Lease;
+use crate::lease::{IdleLimit, Lease};
 
 /// One request of a client: chooses an endpoint, asks it, and asks another one while nothing has
 /// been sent to the client.
@@ -87,6 +87,7 @@ pub struct Exchange {
     excluded: Vec<EndpointId>,
     connector: KvConnector,
     primary_port: Option<u16>,
+    idle_limit: IdleLimit,
     rewrite: Rewrite,
     state: State,
     /// The prefill that is awaited.
@@ -129,6 +130,7 @@ impl Exchange {
             excluded: Vec::new(),
             connector: KvConnector::default(),
             primary_port: None,
+            idle_limit: IdleLimit::default(),
             rewrite: Rewrite::default(),
             state: State::Dispatching,
             prefill: None,
@@ -159,6 +161,12 @@ impl Exchange {
     /// [`Config::profiles`](slotwise::Config::profiles) decides.
     pub fn primary_port(self, port: u16) -> Self {
         Self { primary_port: Some(port).filter(|port| *port > 0), ..self }
+    }
+
+    /// How long each endpoint may send no token. The default is 30 s or ten times the prediction,
+    /// and a prefill on a slow engine takes longer while its speed is not known yet.
+    pub fn idle_limit(self, limit: IdleLimit) -> Self {
+        Self { idle_limit: limit, ..self }
     }
 
     /// The name of the model that the client gets, in place of the engine's: see
@@ -404,7 +412,7 @@ impl Exchange {
         }
     }
 
-    /// The same, for idle limits that differ from the default: see [`Lease::silence`].
+    /// The same, for hosts that keep the time of their waits in the lease: see [`Lease::silence`].
     pub const fn lease_mut(&mut self) -> Option<&mut Lease> {
         match &mut self.state {
             State::Prefilling(lease)
@@ -433,7 +441,8 @@ impl Exchange {
             return self.cancel_other(gateway, now, dispatch.request_id);
         }
         self.outcome = None;
-        let lease = Lease::new(gateway, dispatch);
+        let mut lease = Lease::new(gateway, dispatch);
+        lease.silence().set_limit(self.idle_limit);
         self.begin(gateway, lease);
     }
 

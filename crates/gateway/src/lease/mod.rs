@@ -109,7 +109,7 @@ impl Lease {
     pub fn new(gateway: &Gateway, dispatch: Dispatch) -> Self {
         let endpoint = dispatch.endpoint_id;
         let name = gateway.scheduler().endpoint(endpoint).map(|endpoint| endpoint.name.clone());
-        let silence = Silence::new(dispatch.first_token_in);
+        let silence = Silence::new(&dispatch);
         Self {
             dispatch,
             endpoint_id: endpoint,

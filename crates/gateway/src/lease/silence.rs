@@ -2,19 +2,27 @@
 
 use core::time::Duration;
 
-use slotwise::{Instant, Seconds, idle_limit};
+use slotwise::{Dispatch, Instant};
 
 /// The longest time without a token.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum IdleLimit {
-    /// [`idle_limit`]: 30 s or ten times the prediction before the first token, then 60 s.
+    /// [`Dispatch::idle_limit`]: before the first token 30 s or ten times the prediction, before a
+    /// whole answer 600 s, then 60 s.
     #[default]
     Predicted,
     /// This time before the first token, and before each further one.
     Fixed(Duration),
     /// No limit.
     Unlimited,
+}
+
+impl IdleLimit {
+    /// This many seconds. Infinity, and what no [`Duration`] holds, is no limit.
+    pub fn from_secs(seconds: f64) -> Self {
+        Duration::try_from_secs_f64(seconds).map_or(Self::Unlimited, Self::Fixed)
+    }
 }
 
 /// How long an endpoint may still send nothing. Some engines stop without closing their streams.
@@ -26,11 +34,12 @@ pub enum IdleLimit {
 ///
 /// ```
 /// use core::time::Duration;
-/// use slotwise::{Instant, Seconds};
+/// use slotwise::{Dispatch, EndpointId, Instant, RequestId};
 /// use slotwise_gateway::lease::Silence;
 ///
 /// let at = |seconds| Instant::ORIGIN + Duration::from_secs(seconds);
-/// let mut silence = Silence::new(Seconds::new(0.5));
+/// let mut silence =
+///     Silence::new(&Dispatch::new(RequestId::from_u64(0), EndpointId::from_u64(0)));
 /// assert_eq!(silence.wait(at(0)), Some(at(30)));
 /// silence.end_wait(at(10)); // a comment arrived, and the client is slow
 /// assert_eq!(silence.wait(at(100)), Some(at(120)));
@@ -41,7 +50,8 @@ pub enum IdleLimit {
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Silence {
-    first_token_in: Seconds,
+    /// Before the first token, and between tokens.
+    predicted: [Duration; 2],
     limit: IdleLimit,
     started: bool,
     left: Option<Duration>,
@@ -49,13 +59,11 @@ pub struct Silence {
 }
 
 impl Silence {
-    /// Before the first token, which is predicted to come in this time.
-    pub fn new(first_token_in: Seconds) -> Self {
-        let limit = IdleLimit::Predicted;
-        let mut silence =
-            Self { first_token_in, limit, started: false, left: None, waits_since: None };
-        silence.left = silence.allowed();
-        silence
+    /// Before the first token of a dispatched request.
+    pub fn new(dispatch: &Dispatch) -> Self {
+        let predicted = [false, true].map(|has_token| dispatch.idle_limit(has_token));
+        let (limit, left) = (IdleLimit::Predicted, Some(predicted[0]));
+        Self { predicted, limit, started: false, left, waits_since: None }
     }
 
     /// Sets the limit. What has been waited for so far no longer counts.
@@ -100,7 +108,7 @@ impl Silence {
     /// The whole time that is allowed now, for messages; `None` without a limit.
     pub fn allowed(&self) -> Option<Duration> {
         match self.limit {
-            IdleLimit::Predicted => Some(idle_limit(self.first_token_in, self.started)),
+            IdleLimit::Predicted => Some(self.predicted[usize::from(self.started)]),
             IdleLimit::Fixed(limit) => Some(limit),
             IdleLimit::Unlimited => None,
         }

@@ -56,6 +56,7 @@ export class DispatchBuffer {
       firstTokenIn: numbers[7] as number,
       predictedTtft: numbers[8] as number,
       predictedTpot: numbers[9] as number,
+      streams: numbers[12] === 1,
       prefill: this.#leg(PREFILL, nameOf),
       encode: this.#leg(ENCODE, nameOf),
     };
@@ -72,6 +73,6 @@ export class DispatchBuffer {
 }
 
 const LEG = 4;
-const PREFILL = 12;
+const PREFILL = 13;
 const ENCODE = PREFILL + LEG;
 const HEADER = ENCODE + LEG;

@@ -18,7 +18,7 @@ import { refused } from './refused.js';
 import type { AcquireOptions, Failure, HttpRequest } from './request.js';
 import type { CloseReason } from './response.js';
 import type { Scheduler } from './scheduler.js';
-import { Idle } from './stream.js';
+import { Idle, idleLimit } from './stream.js';
 import { checkSignal, number, numbers, optionalBoolean, optionalString } from './validate.js';
 import type { Dispatch } from './values.js';
 
@@ -63,7 +63,10 @@ export async function exchange(
   request: HttpRequest,
   options: ForwardOptions,
 ): Promise<Reply> {
-  const { attempts = 3, exclude, answersAs, addUsage, connector, bootstrapPort, primaryPort, ...others } = options;
+  const {
+    attempts = 3, exclude, answersAs, addUsage, connector, bootstrapPort, primaryPort, idleTimeoutMs, ...others
+  } = options;
+  const limit = idleLimit({ idleTimeoutMs });
   const exclusions = exclude === undefined ? [] : numbers('exclude', exclude);
   checkSignal(options.signal);
   const stages =
@@ -76,7 +79,7 @@ export async function exchange(
     : null;
   const asked = asking === null ? request : { ...request, body: asking };
   const native = guarded(() =>
-    new NativeExchange(path, number('attempts', attempts), exclusions, stages, model, asking !== null));
+    new NativeExchange(path, number('attempts', attempts), exclusions, stages, model, asking !== null, limit));
   const changes = stages !== null || addsUsage;
   const askEngine: AskEngine = (url, headers, signal) => {
     const body = changes ? native.callBody(path, readWire('body', asked.body)) : undefined;
@@ -183,10 +186,10 @@ class Exchange implements Reply {
     try {
       const exclude = this.#native.excluded;
       const dispatch = await this.#scheduler.decide(request, { ...options, exclude });
-      const { requestId, endpointId, firstTokenIn } = dispatch;
+      const { requestId, endpointId, firstTokenIn, streams } = dispatch;
       this.#dispatched = dispatch;
       this.#input((now) =>
-        this.#native.handleDispatch(native, now, requestId, endpointId, firstTokenIn));
+        this.#native.handleDispatch(native, now, requestId, endpointId, firstTokenIn, streams));
     } catch (error) {
       if (!(error instanceof RejectedError)) {
         throw error;

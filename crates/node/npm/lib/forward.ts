@@ -5,6 +5,7 @@ import { exchange, NoAnswer, type EngineAnswer, type Reply } from './exchange.js
 import { abandonedStreams } from './finalization.js';
 import type { AcquireOptions, HttpRequest } from './request.js';
 import type { Scheduler } from './scheduler.js';
+import type { TrackOptions } from './stream.js';
 
 /**
  * Sends the request to one endpoint, given its name, a URL. Resolves with the engine's response
@@ -23,7 +24,7 @@ export interface Call {
 }
 
 /** How a request is served. */
-export interface ForwardOptions extends AcquireOptions {
+export interface ForwardOptions extends AcquireOptions, TrackOptions {
   /** Maximum number of endpoints to try. Default: 3. */
   attempts?: number | undefined;
   /**

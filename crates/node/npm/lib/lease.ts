@@ -52,11 +52,11 @@ export class Lease {
   #outcome: Outcome | null = null;
 
   private constructor(scheduler: Scheduler, dispatch: Dispatch) {
-    const { requestId, endpointId, firstTokenIn } = dispatch;
+    const { requestId, endpointId, firstTokenIn, streams } = dispatch;
     this.#scheduler = scheduler;
     this.dispatch = dispatch;
     this.#native = guarded(() =>
-      new NativeLease(scheduler.native, requestId, endpointId, firstTokenIn));
+      new NativeLease(scheduler.native, requestId, endpointId, firstTokenIn, streams));
     this.#record = { scheduler, native: this.#native, requestId, tracked: false };
     abandonedLeases.register(this, this.#record, this.#record);
   }

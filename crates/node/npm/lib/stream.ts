@@ -13,7 +13,7 @@ export interface TrackOptions {
   /**
    * The longest time in milliseconds without a token, before the first and between later ones.
    * Default: 30 s or ten times the predicted time to the first token, whichever is longer, and then
-   * 60 s. `null` for no limit.
+   * 60 s; before a whole answer, 600 s. `null` for no limit.
    */
   idleTimeoutMs?: number | null | undefined;
 }
@@ -23,15 +23,23 @@ const OPTIONS = { idleTimeoutMs: true } satisfies FieldsOf<TrackOptions>;
 /** Validates options of `track`. */
 export function readIdle(native: NativeLease, clock: () => number, options: TrackOptions): Idle {
   checkFields('options', OPTIONS, options);
-  const { idleTimeoutMs } = options;
-  if (idleTimeoutMs !== undefined) {
-    const limit = idleTimeoutMs === null ? Infinity : number('idleTimeoutMs', idleTimeoutMs);
-    if (!(limit > 0)) {
-      throw rangeError(`idleTimeoutMs must be milliseconds above 0, or null, got ${limit}`);
-    }
+  const limit = idleLimit(options);
+  if (limit !== undefined) {
     native.setIdleLimit(limit);
   }
   return new Idle(native, clock);
+}
+
+/** The limit in milliseconds, Infinity for none; undefined for the default. */
+export function idleLimit({ idleTimeoutMs }: TrackOptions): number | undefined {
+  if (idleTimeoutMs === undefined) {
+    return undefined;
+  }
+  const limit = idleTimeoutMs === null ? Infinity : number('idleTimeoutMs', idleTimeoutMs);
+  if (!(limit > 0)) {
+    throw rangeError(`idleTimeoutMs must be milliseconds above 0, or null, got ${limit}`);
+  }
+  return limit;
 }
 
 /** The timer of an endpoint that sends nothing. Only time spent waiting for the endpoint counts. */

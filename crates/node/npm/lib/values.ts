@@ -52,6 +52,11 @@ export interface Dispatch {
   readonly predictedTtft: number;
   /** Predicted mean seconds per output token after the first. */
   readonly predictedTpot: number;
+  /**
+   * Whether the answer comes as a stream. A whole answer comes at its end, also its headers. True
+   * for a request without a body.
+   */
+  readonly streams: boolean;
   /** The endpoint that computes the prompt first, if that pays. */
   readonly prefill: Leg | null;
   /** The endpoint that encodes the media first. */

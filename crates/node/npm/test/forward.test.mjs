@@ -9,7 +9,8 @@ const EVENT = 'data: {"choices":[{"text":"a"}]}\n\n';
 const DONE = 'data: [DONE]\n\n';
 const STREAM = { 'content-type': 'text/event-stream', server: 'an engine' };
 const JSON_TYPE = { 'content-type': 'application/json' };
-const request = { body: Buffer.from('{"model":"m","prompt":"Hi"}'), path: '/v1/completions' };
+const request = { body: Buffer.from('{"model":"m","prompt":"Hi","stream":true}'), path: '/v1/completions' };
+const wholeRequest = { ...request, body: Buffer.from('{"model":"m","prompt":"Hi"}') };
 
 function pool(...names) {
   const scheduler = new Scheduler({ seed: 1 });
@@ -171,12 +172,39 @@ test('a silent engine times out, and another one is asked', async (t) => {
   assert.deepEqual(counts(scheduler), [1, 1, 0, 0]);
 });
 
+for (const [limit, idleTimeoutMs] of [[30_000], [600_000], [7_000, 7_000], [undefined, null]]) {
+  const asked = limit === 600_000 ? wholeRequest : request;
+  test(`an endpoint may take ${limit ?? 'any number of'} ms before the head`, async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const scheduler = pool('a');
+    const forwarded = scheduler.forward(async () => new Promise(() => {}), asked, { idleTimeoutMs });
+    let reply;
+    forwarded.then((response) => (reply = response));
+    for (let turn = 0; turn < 5; turn += 1) await setImmediate();
+    t.mock.timers.tick((limit ?? 1e9) - 1);
+    for (let turn = 0; turn < 5; turn += 1) await setImmediate();
+    assert.equal(reply, undefined);
+    if (limit !== undefined) {
+      t.mock.timers.tick(1);
+      assert.equal((await forwarded).status, 503);
+      assert.deepEqual(counts(scheduler), [0, 1, 0, 0]);
+    }
+  });
+}
+
+test('an idle limit must be above 0', async () => {
+  for (const idleTimeoutMs of [0, -1, NaN, '9']) {
+    const forwarded = pool('a').forward(async () => answer([DONE]), request, { idleTimeoutMs });
+    await assert.rejects(forwarded, /idleTimeoutMs/);
+  }
+});
+
 test('a whole JSON answer counts although its connection stays open', async (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] });
   const scheduler = pool('a');
   const whole = '{"choices":[{"text":"a"}],"usage":{"completion_tokens":1}}';
   const send = async () => answer([whole], { headers: JSON_TYPE, end: 'open' });
-  const forwarded = scheduler.forward(send, request);
+  const forwarded = scheduler.forward(send, wholeRequest);
   for (let turn = 0; turn < 5; turn += 1) await setImmediate();
   t.mock.timers.tick(60_000);
   const response = await forwarded;

@@ -168,7 +168,7 @@ impl RequestView<'_> {
         each.saturating_mul(self.n.unwrap_or(1).max(1)).saturating_mul(prompts)
     }
 
-    /// Creates the core's request: model, adapter, salt, prompt and expected answer.
+    /// Creates the core's request: model, adapter, salt, prompt, expected answer and its form.
     ///
     /// A request without a model has the model `""`. Priority and session of a body count only if
     /// the host permits them: see [`to_request_allowed`](Self::to_request_allowed).
@@ -208,6 +208,7 @@ impl RequestView<'_> {
         request.priority = allowed.unwrap_or(Priority(0));
         request.session = self.session.as_deref().filter(|_| allow.session);
         request.expected_output_tokens = self.expected_output_tokens();
+        request.streams = self.stream;
         request
     }
 

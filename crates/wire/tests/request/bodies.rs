@@ -21,8 +21,8 @@ fn sglang_generates_from_a_batch() {
     assert!(view.kv_transfer && view.model.is_none());
     let request = view.to_request(PriorityOrder::HighFirst);
     assert_eq!(
-        (request.model, request.priority, request.expected_output_tokens),
-        ("", Priority(0), 28)
+        (request.model, request.priority, request.expected_output_tokens, request.streams),
+        ("", Priority(0), 28, true)
     );
     assert_eq!((request.batch.text_bytes, request.batch.sequences), (3, 4));
 }

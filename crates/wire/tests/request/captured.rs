@@ -68,8 +68,8 @@ fn a_captured_request_becomes_one_of_the_core() {
     let allow = Allow::everything();
     let request = view.to_request_allowed(PriorityOrder::LowFirst, &allow);
     assert_eq!(
-        (request.model, request.priority, request.expected_output_tokens),
-        ("tiny", Priority(5), 1)
+        (request.model, request.priority, request.expected_output_tokens, request.streams),
+        ("tiny", Priority(5), 1, false)
     );
     assert!(
         matches!(request.prompt, Prompt::Tokens(ids) if ids.len() == 100 && ids[..3] == [261, 143, 193])

@@ -157,7 +157,8 @@ class Serving {
     const { path, headers, target: url } = this.#incoming;
     const [body, sent] = [this.#bodyFor(target), this.#sent()];
     const request: HttpRequest = { body, path, headers, allow: settings.allow };
-    const options: ForwardOptions = { ...admitted.options, attempts: settings.attempts, signal };
+    const { attempts, idleTimeoutMs } = settings;
+    const options: ForwardOptions = { ...admitted.options, attempts, idleTimeoutMs, signal };
     if (target.adapter !== null) {
       options.model = target.base;
       options.adapter = target.adapter;

@@ -21,6 +21,11 @@ export interface GatewaySettings {
   readonly allow?: readonly AllowName[] | undefined;
   /** The largest number of endpoints that one request is sent to. Default: 3. */
   readonly attempts?: number | undefined;
+  /**
+   * The longest time without a token of an answer; null for no limit. Default: 30 s or ten times
+   * the predicted time to the first token, whichever is longer, and then 60 s.
+   */
+  readonly idleTimeoutMs?: number | null | undefined;
   /** How disaggregated requests move their KV cache. Default: there are none. */
   readonly connector?: Connector | undefined;
   /** Judges the texts of prompts and answers. */
@@ -67,6 +72,7 @@ export function settingsOf(given: GatewaySettings) {
     admin: given.admin ?? null,
     allow: given.allow ?? (['session'] as const),
     attempts: given.attempts ?? 3,
+    idleTimeoutMs: given.idleTimeoutMs,
     connector: given.connector,
     safety: given.safety,
     engineKey: given.engineKey,
