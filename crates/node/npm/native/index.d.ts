@@ -21,8 +21,11 @@ export declare class NativeAnswerFilter {
 
 /** A request of a client. */
 export declare class NativeExchange {
-  /** Before the first decision. Negative numbers of attempts count as one. */
-  constructor(path: string, attempts: number, exclude: Array<number>, connector?: KvConnectorOptions | null, answersAs?: string | undefined | null, dropUsage?: boolean | undefined | null)
+  /**
+   * Before the first decision. Negative numbers of attempts count as one. The idle limit is in
+   * milliseconds, and Infinity for none.
+   */
+  constructor(path: string, attempts: number, exclude: Array<number>, connector?: KvConnectorOptions | null, answersAs?: string | undefined | null, dropUsage?: boolean | undefined | null, idleLimit?: number | undefined | null)
   /** The next output. */
   poll(): ExchangeOutput | null
   /** The body for the endpoint of the latest `prefill` or `send`, from the client's. */
@@ -32,7 +35,7 @@ export declare class NativeExchange {
   /** The prefilling endpoint returned no whole answer. */
   handlePrefillFailure(scheduler: NativeScheduler, now: number, requestId: number, failure: string): void
   /** The request was dispatched. */
-  handleDispatch(scheduler: NativeScheduler, now: number, requestId: number, endpointId: number, firstTokenIn: number): void
+  handleDispatch(scheduler: NativeScheduler, now: number, requestId: number, endpointId: number, firstTokenIn: number, streams: boolean): void
   /** The request is refused for the reason of this code. */
   handleRefusal(scheduler: NativeScheduler, now: number, reason: string, evicted: boolean, retryAfter?: number | undefined | null, message?: string | undefined | null): void
   /** The endpoint returned no headers. */
@@ -76,7 +79,7 @@ export declare class NativeExchange {
 /** A dispatched request. After the scheduler's `close`, calls have no effect. */
 export declare class NativeLease {
   /** The lease of a dispatched request. */
-  constructor(scheduler: NativeScheduler, requestId: number, endpointId: number, firstTokenIn: number)
+  constructor(scheduler: NativeScheduler, requestId: number, endpointId: number, firstTokenIn: number, streams: boolean)
   /** Whether the request has ended. */
   get ended(): boolean
   /** Looks up the endpoint of the request. */
@@ -928,9 +931,6 @@ export interface Histogram {
   /** The number of durations. */
   count: number
 }
-
-/** The longest time in milliseconds in which an endpoint may send nothing of an answer. */
-export declare function idleLimit(firstTokenIn: number, started: boolean): number
 
 /**
  * The smallest and the largest plausible milliseconds for a field, by its name in the core. None

@@ -850,7 +850,6 @@ module.exports.callPolicy = nativeBinding.callPolicy
 module.exports.dispatchOfSpan = nativeBinding.dispatchOfSpan
 module.exports.forwardedHeaders = nativeBinding.forwardedHeaders
 module.exports.headerNames = nativeBinding.headerNames
-module.exports.idleLimit = nativeBinding.idleLimit
 module.exports.implausible = nativeBinding.implausible
 module.exports.kvTransferBody = nativeBinding.kvTransferBody
 module.exports.kvTransferParams = nativeBinding.kvTransferParams
