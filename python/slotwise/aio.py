@@ -187,9 +187,9 @@ class Scheduler(_core.Scheduler):
 
         An endpoint that sends no token within :meth:`Dispatch.idle_limit` times out; after the
         first token, the limit is 60 s. ``idle_timeout`` is another limit in seconds, before the
-        first token and between later ones; ``None`` is none. A complete answer counts, whether its connection then
-        breaks or stays open. A stream that breaks off or times out ends with an error event of
-        the client's API. Where none can follow, iterating raises.
+        first token and between later ones; ``None`` is none. A complete answer counts, whether its
+        connection then breaks or stays open. A stream that breaks off or times out ends with an
+        error event of the client's API. Where none can follow, iterating raises.
 
         .. code-block:: python
 

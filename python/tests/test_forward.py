@@ -335,9 +335,12 @@ def test_an_endpoint_may_be_silent_up_to_the_idle_limit(
 @pytest.mark.parametrize("wrong", [0, -1.0, math.nan])
 def test_an_idle_limit_must_be_above_0(wrong: float) -> None:
     async def test() -> None:
+        async def send(url: str) -> Silent:
+            raise AssertionError(f"{url} is asked")
+
         scheduler = slotwise.aio.Scheduler()
         with pytest.raises(ValueError, match="idle_timeout"):
-            await scheduler.forward(None, body=BODY, path=PATH, idle_timeout=wrong)  # type: ignore[arg-type]
+            await scheduler.forward(send, body=BODY, path=PATH, idle_timeout=wrong)
 
     asyncio.run(test())
 

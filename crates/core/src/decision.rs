@@ -92,11 +92,12 @@ impl Dispatch {
     ///
     /// | pause | limit |
     /// |---|---|
-    /// | before the first token of a stream | 30 s or 10 x [`first_token_in`](Self::first_token_in) |
-    /// | before a whole answer, which brings its headers | 600 s or the same |
+    /// | before the first token of a stream | 30 s, or ten times its prediction |
+    /// | before a whole answer, which brings its headers | 600 s, or the same |
     /// | between tokens | 60 s |
     ///
-    /// Of two limits, the longer one counts.
+    /// Of two limits, the longer one counts. The prediction is
+    /// [`first_token_in`](Self::first_token_in).
     ///
     /// Some engines hang without closing their streams, and response headers may precede the
     /// prefill. So neither headers nor an open connection prove progress. End such a request with

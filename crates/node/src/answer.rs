@@ -12,8 +12,8 @@ pub type Numbers<'a> = &'a mut [f64];
 
 /// Index of the first alternative in a dispatch's numbers. Before it: request, endpoint,
 /// promptTokens, cachedTokens, bestCachedTokens, cost, queuedMs, firstTokenIn, predictedTtft,
-/// predictedTpot, score, the number of alternatives, whether it streams, and four numbers for each of the legs, prefill
-/// and encode. A score of NaN stands for none.
+/// predictedTpot, score, the number of alternatives, streams, and four numbers for each of the
+/// legs, prefill and encode. A score of NaN stands for none.
 const ALTERNATIVES: usize = 21;
 
 /// Writes a dispatch into `numbers`: as many alternatives as fit.
