@@ -1418,6 +1418,9 @@ class PeerLink:
     def is_complete(self) -> bool:
         """Whether all messages of these peers have arrived, as far as is known."""
 
+    def metrics_text(self, *, now: float | None = None) -> str:
+        """Metrics of the link as OpenMetrics text: peers, messages, bytes, and what is held."""
+
     def _stats(self) -> str: ...
 
 def seed_of_peers(key: Buffer) -> int:

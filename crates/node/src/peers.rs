@@ -162,6 +162,12 @@ impl NativePeerLink {
         self.link.borrow().peers().is_complete()
     }
 
+    /// Metrics of the link, as OpenMetrics text.
+    #[napi]
+    pub fn metrics_text(&self, now: f64) -> Result<String> {
+        Ok(self.link.borrow_mut().metrics_text(instant("now", now)?))
+    }
+
     /// Counts of messages.
     #[napi]
     pub fn stats(&self) -> PeersStats {

@@ -168,6 +168,12 @@ impl PeerLink {
         Ok(self.link.lock(py)?.peers().is_complete())
     }
 
+    #[pyo3(signature = (*, now = None))]
+    fn metrics_text(&self, py: Python<'_>, now: Option<f64>) -> PyResult<String> {
+        let now = self.now(py, now)?;
+        Ok(self.link.lock(py)?.metrics_text(now))
+    }
+
     /// Counts of messages, as JSON.
     fn _stats(&self, py: Python<'_>) -> PyResult<String> {
         let stats = self.link.lock(py)?.peers().stats();

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from .peering import METRICS, Peering
+from .peering import Peering
 from .pools import Pool
 
 if TYPE_CHECKING:
@@ -37,6 +37,9 @@ def render(
     for pool in pools:
         names.append(pool.name)
         _add(families, pool.scheduler.metrics_text(), _escaped(pool.name))
+    if peering is not None:
+        for channel, text in peering.pages(dict.fromkeys(names)):
+            _add(families, text, _escaped(channel))
     lines = [line for family in families.values() for line in family]
     lines += [
         "# TYPE slotwise_gateway_requests counter",
@@ -49,20 +52,8 @@ def render(
         "# HELP slotwise_gateway_open_requests Requests to APIs whose answer has not ended.",
         f"slotwise_gateway_open_requests {open_requests}",
     ]
-    if peering is not None:
-        lines += _of_peers(peering, names)
     lines.append("# EOF")
     return "\n".join(lines) + "\n"
-
-
-def _of_peers(peering: Peering, pools: list[str]) -> Iterable[str]:
-    """What is known of the other gateways, by pool."""
-    values = peering.metrics(dict.fromkeys(pools))
-    for name, _, kind in METRICS:
-        yield f"# TYPE {name} {kind}"
-        total = "_total" if kind == "counter" else ""
-        for pool, value in values[name]:
-            yield f'{name}{total}{{pool="{_escaped(pool)}"}} {value:.0f}'
 
 
 def _add(families: dict[str, list[str]], text: str, pool: str) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from .. import Scheduler, peers
@@ -44,7 +43,9 @@ class Peering:
         """
         transport = peers.connect(self._url, channel=USAGE_CHANNEL)
         scheduler = Scheduler({"seed": self.seed})
-        return peers.share(scheduler, transport, key=self._key, name=self._name, gates=ingress)
+        sharing = peers.share(scheduler, transport, key=self._key, name=self._name, gates=ingress)
+        self._shared[USAGE_CHANNEL] = sharing
+        return sharing
 
     def alive(self, pool: str) -> list[str]:
         """The names of the other gateways of a pool."""
@@ -63,20 +64,25 @@ class Peering:
             "rejections": sharing.rejections,
         }
 
-    def metrics(self, pools: Iterable[str]) -> dict[str, list[tuple[str, float]]]:
-        """The metrics of pools: the value of each by the pool, by the name of the metric."""
-        families: dict[str, list[tuple[str, float]]] = {name: [] for name, _, _ in METRICS}
-        for pool in pools:
-            if (sharing := self._shared.get(pool)) is None:
-                continue
-            counts: dict[str, float] = asdict(sharing.stats())
-            loads = [sharing.link.load(endpoint) for endpoint in sharing.scheduler.endpoint_names()]
-            counts["in_flight"] = sum(load.prefilling + load.running for load in loads)
-            counts["connected"] = float(sharing.transport.connected)
-            counts["dropped"] = sharing.transport.dropped
-            for name, field, _ in METRICS:
-                families[name].append((pool, counts[field]))
-        return families
+    def pages(self, pools: Iterable[str]) -> Iterator[tuple[str, str]]:
+        """The metrics of each link as OpenMetrics text, after its channel: a pool's name, or
+        ``/usage``.
+        """
+        for name in (*pools, USAGE_CHANNEL):
+            if (sharing := self._shared.get(name)) is not None:
+                yield name, sharing.link.metrics_text()
+                yield name, _of_transport(sharing.transport)
+
+
+def _of_transport(transport: peers.Transport) -> str:
+    return f"""\
+# TYPE slotwise_gateway_peers_connected gauge
+# HELP slotwise_gateway_peers_connected Whether messages can be sent and received.
+slotwise_gateway_peers_connected {transport.connected:d}
+# TYPE slotwise_gateway_peer_messages_dropped counter
+# HELP slotwise_gateway_peer_messages_dropped Messages that made room for newer ones.
+slotwise_gateway_peer_messages_dropped_total {transport.dropped}
+"""
 
 
 def peering_of(settings: Settings) -> Peering | None:
@@ -97,16 +103,3 @@ def peering_of(settings: Settings) -> Peering | None:
 
 USAGE_CHANNEL = "/usage"
 """No pool has this name in a cluster."""
-
-METRICS = [
-    ("slotwise_gateway_peers_alive", "alive", "gauge"),
-    ("slotwise_gateway_peers_in_flight", "in_flight", "gauge"),
-    ("slotwise_gateway_peers_connected", "connected", "gauge"),
-    ("slotwise_gateway_peer_messages_sent", "sent", "counter"),
-    ("slotwise_gateway_peer_bytes_sent", "sent_bytes", "counter"),
-    ("slotwise_gateway_peer_messages_received", "received", "counter"),
-    ("slotwise_gateway_peer_bytes_received", "received_bytes", "counter"),
-    ("slotwise_gateway_peer_messages_rejected", "rejected", "counter"),
-    ("slotwise_gateway_peer_messages_dropped", "dropped", "counter"),
-]
-"""Names, fields and types of the metrics."""

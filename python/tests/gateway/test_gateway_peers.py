@@ -9,11 +9,14 @@ import pytest
 from engines import engines
 from running import one_pool, read, run, serving
 from slotwise.gateway import Gateway, Settings
+from slotwise.gateway.peering import Peering
 from slotwise.gateway.settings import parse, settings_of
 from slotwise.peers import seed_of
 from slotwise.peers.unix import key_of
 
-PAGE = Path(__file__).parents[3] / "docs/src/gateways_transports.md"
+MANUAL = Path(__file__).parents[3] / "docs/src"
+PAGE = MANUAL / "gateways_transports.md"
+METRICS = MANUAL / "observability.md"
 
 
 def test_two_gateways_count_each_other(tmp_path: Path) -> None:
@@ -47,15 +50,24 @@ def test_two_gateways_count_each_other(tmp_path: Path) -> None:
             await here.until(lambda: in_flight(a) + in_flight(b) == 0)
             async with here.client.get("/metrics") as page:
                 text = await page.text()
-            listed = set(re.findall(r"slotwise_gateway_peer\w+", PAGE.read_text()))
+            pages = PAGE.read_text() + METRICS.read_text()
+            listed = set(re.findall(r"slotwise_gateway_peer\w+", pages))
             for name in listed:
-                assert f'{name}{{pool="default"}}' in text, name
+                assert f'\n{name}{{pool="default"' in text, name
+            assert 'peer_message_age_seconds{pool="default",peer="b"} ' in text
+            families = re.findall(r"^# TYPE (\S+)", text, flags=re.M)
+            assert len(families) == len(set(families))
+            samples = set(re.findall(r"^(slotwise_gateway_peer\w+)", text, flags=re.M))
+            assert samples <= listed
 
     run(test)
 
 
-def in_flight(peering: object) -> float:
-    return peering.metrics(["default"])["slotwise_gateway_peers_in_flight"][0][1]  # type: ignore
+def in_flight(peering: Peering) -> int:
+    text = "".join(text for _, text in peering.pages(["default"]))
+    found = re.search(r"^slotwise_gateway_peers_in_flight (\d+)$", text, flags=re.M)
+    assert found
+    return int(found[1])
 
 
 def test_a_reload_shares_new_pools_and_leaves_others(tmp_path: Path) -> None:

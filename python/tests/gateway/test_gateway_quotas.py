@@ -51,6 +51,8 @@ def test_two_gateways_grant_one_quota_together(tmp_path: Path) -> None:
                 b.gateway.apply(read({"pools": [elsewhere], "gates": GATES}))
                 assert exceeded(b) == "requests"
                 assert "the gateway: usage of limits" in b.gateway.following.works()
+                async with b.client.get("/metrics") as page:
+                    assert 'slotwise_gateway_peers_alive{pool="/usage"} 1\n' in await page.text()
                 async with serving(shared, peers=url) as late:
                     await late.until(lambda: exceeded(late) == "requests")
         assert not list(tmp_path.glob("channel-*/*"))

@@ -158,6 +158,7 @@ impl Calls for PeersMachine {
                 read(arguments).map(|it: At| json!(peers.next_timeout(at(it.at_us)).as_micros()))
             }
             "alive" => Ok(peers.alive().collect::<Vec<_>>().into()),
+            "metrics_text" => read(arguments).map(|it: At| peers.metrics_text(at(it.at_us)).into()),
             "stats" => serde_json::to_value(peers.stats()).map_err(|e| ArgumentError::of(&e)),
             _ => return None,
         })
@@ -176,6 +177,7 @@ impl Calls for PeersMachine {
             "poll_news",
             "next_timeout",
             "alive",
+            "metrics_text",
             "stats",
         ]
     }

@@ -37,16 +37,25 @@ pub enum PeerError {
 }
 
 impl PeerError {
+    /// All conditions.
+    pub const CODES: [&'static str; 7] =
+        ["too_large", "seal", "malformed", "format", "seed", "name_in_use", "too_many_peers"];
+
     /// The condition, stable across versions and languages.
     pub const fn code(&self) -> &'static str {
+        Self::CODES[self.number()]
+    }
+
+    /// Its place in [`CODES`](Self::CODES).
+    pub(super) const fn number(&self) -> usize {
         match self {
-            Self::TooLarge { .. } => "too_large",
-            Self::Seal => "seal",
-            Self::Malformed => "malformed",
-            Self::Format { .. } => "format",
-            Self::Seed => "seed",
-            Self::NameInUse => "name_in_use",
-            Self::TooManyPeers { .. } => "too_many_peers",
+            Self::TooLarge { .. } => 0,
+            Self::Seal => 1,
+            Self::Malformed => 2,
+            Self::Format { .. } => 3,
+            Self::Seed => 4,
+            Self::NameInUse => 5,
+            Self::TooManyPeers { .. } => 6,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! [`Peers`] joined to a scheduler.
 
 use alloc::collections::BTreeMap;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use slotwise::{EndpointId, Instant, PeerLoad, Scheduler, SharedChange, UnknownEndpoint};
@@ -114,6 +115,11 @@ impl PeerLink {
     ) -> Result<PeerLoad, UnknownEndpoint> {
         let key = scheduler.endpoint_key(id).ok_or(UnknownEndpoint(id))?;
         Ok(self.peers.load(now, key))
+    }
+
+    /// Metrics of the link: see [`Peers::metrics_text`].
+    pub fn metrics_text(&mut self, now: Instant) -> String {
+        self.peers.metrics_text(now)
     }
 
     /// What is known of the peers.

@@ -18,6 +18,7 @@
 //! | `message` | a message as a value and as bytes |
 //! | `codec` | integers and sections as bytes |
 //! | `seal` | the shared key |
+//! | `exposition` | metrics of the link |
 //! | `error` | [`PeerError`] |
 //!
 //! # Properties
@@ -33,6 +34,7 @@
 mod codec;
 mod config;
 mod error;
+mod exposition;
 mod known;
 mod link;
 mod message;
@@ -105,6 +107,10 @@ pub struct Peers {
     /// Usage of earlier starts of this gateway, which peers have returned.
     inherited: BTreeMap<u64, Former>,
     stats: PeersStats,
+    /// Rejected messages, in the order of [`PeerError::CODES`].
+    rejections: [u64; PeerError::CODES.len()],
+    /// The service of all flows that peers have reported.
+    service: SharedService,
 }
 
 /// What a message was.
@@ -208,6 +214,8 @@ impl Peers {
             former: BTreeMap::new(),
             inherited: BTreeMap::new(),
             stats: PeersStats::default(),
+            rejections: [0; PeerError::CODES.len()],
+            service: SharedService::default(),
         })
     }
 

@@ -25,7 +25,10 @@ impl Peers {
                 self.stats.received += 1;
                 self.stats.received_bytes += bytes.len() as u64;
             }
-            Err(_) => self.stats.rejected += 1,
+            Err(error) => {
+                self.stats.rejected += 1;
+                self.rejections[error.number()] += 1;
+            }
         }
         applied
     }
@@ -134,6 +137,7 @@ impl Peers {
         let Some(peer) = self.peers.get_mut(sender) else { return };
         let service = peer.cut_service(now, service, &self.config.limits);
         if service.requests > 0 || service.charged + service.refunded > Duration::ZERO {
+            self.service.add(&service);
             self.tell(News::Service(service));
         }
     }

@@ -166,6 +166,8 @@ export declare class NativePeerLink {
   get alive(): Array<string>
   /** Whether all messages of the living peers have arrived, as far as is known. */
   get isComplete(): boolean
+  /** Metrics of the link, as OpenMetrics text. */
+  metricsText(now: number): string
   /** Counts of messages. */
   stats(): PeersStats
 }

@@ -9,7 +9,9 @@ import { seedOf } from 'slotwise/peers';
 import { keyOf } from 'slotwise/peers/unix';
 import { engines, onePool, read, serving, until } from './support/gateway.mjs';
 
-const PAGE = readFileSync(new URL('../../../../docs/src/gateways_transports.md', import.meta.url), 'utf8');
+const manual = (name) => readFileSync(new URL(`../../../../docs/src/${name}`, import.meta.url), 'utf8');
+const PAGE = manual('gateways_transports.md');
+const METRICS = manual('observability.md');
 const KEY = 'sixteen bytes or more';
 
 function folder(t) {
@@ -23,7 +25,10 @@ const sockets = (directory, pool) => {
   return existsSync(channel) ? readdirSync(channel).filter((name) => name.endsWith('.sock')) : [];
 };
 const alive = ({ gateway }, pool = 'default') => gateway.peering.alive(pool);
-const inFlight = ({ gateway }) => gateway.peering.counts('default').inFlight;
+const inFlight = ({ gateway }) => {
+  const text = [...gateway.peering.pages(['default'])].map(([, page]) => page).join('');
+  return Number(/^slotwise_gateway_peers_in_flight (\d+)$/m.exec(text)[1]);
+};
 const seed = ({ gateway }, pool = 'default') => gateway.pools.get(pool).scheduler.config.seed;
 
 test('two gateways count each other', async (t) => {
@@ -47,9 +52,12 @@ test('two gateways count each other', async (t) => {
   await until(() => inFlight(here) + inFlight(there) === 0);
 
   const { body } = await here.get('/metrics');
-  const listed = new Set(PAGE.match(/slotwise_gateway_peer\w+/g));
-  assert.ok(listed.size >= 7);
-  for (const name of listed) assert.ok(body.includes(`${name}{pool="default"} `), name);
+  const listed = new Set((PAGE + METRICS).match(/slotwise_gateway_peer\w+/g));
+  for (const [name] of body.matchAll(/^slotwise_gateway_peer\w+/gm)) assert.ok(listed.has(name), name);
+  for (const name of listed) assert.ok(body.includes(`\n${name}{pool="default"`), name);
+  assert.ok(body.includes('peer_message_age_seconds{pool="default",peer="b"} '));
+  const families = [...body.matchAll(/^# TYPE (\S+)/gm)].map(([, family]) => family);
+  assert.equal(families.length, new Set(families).size);
   assert.ok(body.includes('slotwise_gateway_peers_alive{pool="default"} 1\n'));
   assert.ok(body.endsWith('# EOF\n') && body.split('# EOF').length === 2);
 });

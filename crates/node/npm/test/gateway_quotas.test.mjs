@@ -52,6 +52,8 @@ test('two gateways grant one quota together', async (t) => {
   // A reload that removes the pool loses no usage.
   b.gateway.apply(read({ pools: [{ name: 'other', endpoints: [pool[0].url] }], gates }));
   assert.equal(exceeded(b), 'requests');
+  const { body } = await b.get('/metrics');
+  assert.ok(body.includes('slotwise_gateway_peers_alive{pool="/usage"} 1\n'));
   const late = await serving(t, onePool(pool, { gates }), { peers });
   await until(() => exceeded(late) === 'requests');
 });

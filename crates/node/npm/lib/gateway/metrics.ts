@@ -2,7 +2,7 @@
 import { METRICS_CONTENT_TYPE } from '../wire.js';
 import { text, type Answer } from './answer.js';
 import type { Gateway } from './gateway.js';
-import { METRICS, type Peering } from './peering.js';
+import type { Peering } from './peering.js';
 import type { Pool } from './pools.js';
 
 /** The type of the page. */
@@ -26,6 +26,9 @@ export function render(
     names.add(pool.name);
     add(families, pool.scheduler.metricsText(), escaped(pool.name));
   }
+  for (const [channel, page] of peering?.pages(names) ?? []) {
+    add(families, page, escaped(channel));
+  }
   const counts = [...statuses].sort(([one], [other]) => one - other);
   const lines = [
     ...[...families.values()].flat(),
@@ -35,23 +38,9 @@ export function render(
     '# TYPE slotwise_gateway_open_requests gauge',
     '# HELP slotwise_gateway_open_requests Requests to APIs whose answer has not ended.',
     `slotwise_gateway_open_requests ${openRequests}`,
-    ...(peering === null ? [] : ofPeers(peering, names)),
     '# EOF',
   ];
   return `${lines.join('\n')}\n`;
-}
-
-/** What is known of the other gateways, by pool. */
-function ofPeers(peering: Peering, pools: Iterable<string>): string[] {
-  const shared = [...pools].flatMap((pool) => {
-    const counts = peering.counts(pool);
-    return counts === null ? [] : [{ label: escaped(pool), counts }];
-  });
-  return METRICS.flatMap(([name, kind, value]) => [
-    `# TYPE ${name} ${kind}`,
-    ...shared.map(({ label, counts }) =>
-      `${name}${kind === 'counter' ? '_total' : ''}{pool="${label}"} ${value(counts)}`),
-  ]);
 }
 
 /** Adds the samples of a pool to their families. Descriptions are added once. */

@@ -1,5 +1,5 @@
 /** Other gateways of the same pools: what each shares, and what this one shows of them. */
-import { connect, seedOf, share, type PeersStats, type Sharing } from '../peers.js';
+import { connect, seedOf, share, type Sharing } from '../peers.js';
 import { keyOf } from '../peers/unix.js';
 import { typeError } from '../errors.js';
 import type { Ingress } from '../ingress.js';
@@ -13,38 +13,13 @@ export const UNIX = 'unix:';
 /** No pool has this name in a cluster. */
 const USAGE_CHANNEL = '/usage';
 
-/** The metrics: the name of each, its type, and its value. */
-export const METRICS: readonly (readonly [name: string, kind: 'gauge' | 'counter', value: (counts: Counts) => number])[] = [
-  ['slotwise_gateway_peers_alive', 'gauge', ({ alive }) => alive],
-  ['slotwise_gateway_peers_in_flight', 'gauge', ({ inFlight }) => inFlight],
-  ['slotwise_gateway_peers_connected', 'gauge', ({ connected }) => connected],
-  ['slotwise_gateway_peer_messages_sent', 'counter', ({ sent }) => sent],
-  ['slotwise_gateway_peer_bytes_sent', 'counter', ({ sentBytes }) => sentBytes],
-  ['slotwise_gateway_peer_messages_received', 'counter', ({ received }) => received],
-  ['slotwise_gateway_peer_bytes_received', 'counter', ({ receivedBytes }) => receivedBytes],
-  ['slotwise_gateway_peer_messages_rejected', 'counter', ({ rejected }) => rejected],
-  ['slotwise_gateway_peer_messages_dropped', 'counter', ({ dropped }) => dropped],
-];
-
-/** What the metrics of one pool count. */
-interface Counts extends PeersStats {
-  readonly inFlight: number;
-  readonly connected: number;
-  readonly dropped: number;
-}
-
-/** What shares a pool. */
-interface Shared {
-  readonly pool: Pool;
-  readonly sharing: Sharing;
-}
-
 /** How the pools of a gateway are shared: one channel for each pool, with its name. */
 export class Peering {
   readonly #url: string;
   readonly #key: Uint8Array | string;
   readonly #name: string | undefined;
-  readonly #shared = new Map<string, Shared>();
+  readonly #shared = new Map<string, Sharing>();
+  #usage: Sharing | undefined;
 
   constructor(url: string, key: Uint8Array | string, name: string | undefined) {
     this.#url = url;
@@ -61,11 +36,10 @@ export class Peering {
   async share(pool: Pool): Promise<{ close(): Promise<void> }> {
     const transport = connect(this.#url, { channel: pool.name });
     const sharing = await share(pool.scheduler, transport, { key: this.#key, name: this.#name });
-    const shared = { pool, sharing };
-    this.#shared.set(pool.name, shared);
+    this.#shared.set(pool.name, sharing);
     const close = async () => {
       // A pool of the same name may have come meanwhile.
-      if (this.#shared.get(pool.name) === shared) {
+      if (this.#shared.get(pool.name) === sharing) {
         this.#shared.delete(pool.name);
       }
       await sharing.close();
@@ -80,17 +54,18 @@ export class Peering {
   async shareUsage(ingress: Ingress): Promise<{ close(): Promise<void> }> {
     const transport = connect(this.#url, { channel: USAGE_CHANNEL });
     const scheduler = new Scheduler({ seed: this.seed });
-    return share(scheduler, transport, { key: this.#key, name: this.#name, gates: ingress });
+    this.#usage = await share(scheduler, transport, { key: this.#key, name: this.#name, gates: ingress });
+    return this.#usage;
   }
 
   /** The names of the other gateways of a pool. */
   alive(pool: string): string[] {
-    return this.#shared.get(pool)?.sharing.alive ?? [];
+    return this.#shared.get(pool)?.alive ?? [];
   }
 
   /** What the admin page shows of a pool's gateways; null before it is shared. */
   state(pool: string) {
-    const sharing = this.#shared.get(pool)?.sharing;
+    const sharing = this.#shared.get(pool);
     if (sharing === undefined) {
       return null;
     }
@@ -99,20 +74,24 @@ export class Peering {
     return { name, alive, connected, dropped, rejections: Object.fromEntries(rejections) };
   }
 
-  /** What the metrics of a pool count; null before it is shared. */
-  counts(pool: string): Counts | null {
-    const shared = this.#shared.get(pool);
-    return shared === undefined ? null : countsOf(shared);
+  /** The metrics of a link as OpenMetrics text, by its channel: of each pool, and of the usage. */
+  pages(pools: Iterable<string>): [channel: string, text: string][] {
+    return [...pools, USAGE_CHANNEL].flatMap((channel) => {
+      const sharing = channel === USAGE_CHANNEL ? this.#usage : this.#shared.get(channel);
+      return sharing === undefined ? [] : textsOf(sharing).map((text): [string, string] => [channel, text]);
+    });
   }
 }
 
-function countsOf({ pool, sharing: { link, transport } }: Shared): Counts {
-  let inFlight = 0;
-  for (const endpoint of pool.scheduler.endpointNames().keys()) {
-    const { prefilling, running } = link.load(endpoint);
-    inFlight += prefilling + running;
-  }
-  return { ...link.stats(), inFlight, connected: Number(transport.connected), dropped: transport.dropped };
+function textsOf({ link, transport }: Sharing): string[] {
+  return [link.metricsText(), `\
+# TYPE slotwise_gateway_peers_connected gauge
+# HELP slotwise_gateway_peers_connected Whether messages can be sent and received.
+slotwise_gateway_peers_connected ${Number(transport.connected)}
+# TYPE slotwise_gateway_peer_messages_dropped counter
+# HELP slotwise_gateway_peer_messages_dropped Messages that made room for newer ones.
+slotwise_gateway_peer_messages_dropped_total ${transport.dropped}
+`];
 }
 
 /** What the settings ask for; null for nothing. Throws a `TypeError` if they are incomplete. */

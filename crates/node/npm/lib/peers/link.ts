@@ -146,6 +146,12 @@ export class PeerLink {
     return this.#native.isComplete;
   }
 
+  /** Metrics of the link as OpenMetrics text: peers, messages, bytes, and what is held. */
+  metricsText(now?: number): string {
+    const at = this.#at(now);
+    return guarded(() => this.#native.metricsText(at));
+  }
+
   /** Counts of messages. */
   stats(): PeersStats {
     return this.#native.stats();
