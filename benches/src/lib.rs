@@ -26,7 +26,8 @@ pub use prompts::{Prompt, prompts};
 pub use queue::FullQueue;
 pub use soak::{Soak, SoakMinute, SoakSize};
 pub use wire::{
-    KEYS, METRICS_PAGE, SENTENCE, agent, blocks, chat_body, many_messages, prose, token_ids,
+    KEYS, METRICS_PAGE, SENTENCE, agent, blocks, chat_body, later_metrics_pages, many_messages,
+    prose, token_ids,
 };
 
 /// The model that every request of these workloads names.

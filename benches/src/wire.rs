@@ -5,6 +5,27 @@ pub const METRICS_PAGE: &str = include_str!(
     "../../crates/wire/tests/fixtures/vllm-0.32/default/metrics/metrics_under_load.txt"
 );
 
+/// The same page as later scrapes show it: as many counters and gauges of another value as in
+/// pages of one second.
+pub fn later_metrics_pages(pages: u64) -> Vec<String> {
+    let page = |number: u64| {
+        let mut page = String::with_capacity(METRICS_PAGE.len() + 4_096);
+        for (line, text) in (0..).zip(METRICS_PAGE.lines()) {
+            match text.rsplit_once(' ') {
+                // A third of the samples: the others did not change since.
+                Some((sample, value)) if !text.starts_with('#') && line % 3 == 0 => {
+                    let value: f64 = value.parse().expect("a number");
+                    page += &format!("{sample} {:?}", value + (number * 37) as f64);
+                }
+                _ => page += text,
+            }
+            page.push('\n');
+        }
+        page
+    };
+    (1..=pages).map(page).collect()
+}
+
 /// The body of a chat completion of at least this many bytes: questions, tool calls and their
 /// results.
 pub fn chat_body(bytes: usize) -> String {

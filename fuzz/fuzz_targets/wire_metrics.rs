@@ -1,5 +1,5 @@
 //! Metrics pages of every engine and ORCA headers, and where it knows the engine, the naive twin
-//! beside the reader.
+//! beside the reader. A reader with a memory of layouts reads several pages beside it.
 //!
 //! `cargo +nightly fuzz run wire_metrics`
 #![no_main]
@@ -8,7 +8,9 @@
 mod twin;
 
 use libfuzzer_sys::fuzz_target;
-use slotwise_wire::metrics::{Engine, Field, MetricSpec, MetricsReader, MetricsReport, OrcaReport};
+use slotwise_wire::metrics::{
+    Engine, Field, MetricSpec, MetricsReader, MetricsReport, OrcaReport, ScrapeReader,
+};
 
 fuzz_target!(|bytes: &[u8]| {
     let mut readers = vec![MetricsReader::detect()];
@@ -29,6 +31,12 @@ fuzz_target!(|bytes: &[u8]| {
             Ok(report) => check(&report),
             Err(error) => assert!(error.offset <= bytes.len()),
         }
+        // No text has this byte.
+        let mut scrapes = ScrapeReader::new(reader.clone());
+        for page in bytes.split(|byte| *byte == 0xFF) {
+            assert_eq!(scrapes.read(page), reader.read(page));
+        }
+        assert!(scrapes.allocated() <= ScrapeReader::MOST_BYTES);
     }
     if let Ok(page) = std::str::from_utf8(bytes) {
         if !twin::repeats_a_label(page) {

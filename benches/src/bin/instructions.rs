@@ -13,10 +13,10 @@ use std::time::Instant as Clock;
 use slotwise::{EngineHash, Request, Rng};
 use slotwise_benches::{
     FullQueue, HeldPrompts, LoadedPool, METRICS_PAGE, MODEL, ProfilePool, Prompt, agent, blocks,
-    chat_body, many_messages, prompts, token_ids,
+    chat_body, later_metrics_pages, many_messages, prompts, token_ids,
 };
 use slotwise_wire::exposition::Exposition;
-use slotwise_wire::metrics::{Engine, MetricsReader};
+use slotwise_wire::metrics::{Engine, MetricsReader, ScrapeReader};
 use slotwise_wire::request::{Api, RequestReader};
 
 const PROMPTS: usize = 2_000;
@@ -31,7 +31,7 @@ const READS: usize = 10;
 /// Prepares, runs the work in [`measured`] and returns the number of operations.
 type Workload = fn() -> usize;
 
-const WORKLOADS: [(&str, Workload); 38] = [
+const WORKLOADS: [(&str, Workload); 39] = [
     ("pick/text/8", || pick(8, Prompt::as_text)),
     ("pick/text/64", || pick(64, Prompt::as_text)),
     ("pick/text/1024", || pick(1_024, Prompt::as_text)),
@@ -70,6 +70,7 @@ const WORKLOADS: [(&str, Workload); 38] = [
     ("wire/request/tiny", || request(Api::ChatCompletions, &many_messages(TEXT_BYTES))),
     ("wire/request/tiny/1MB", || request(Api::ChatCompletions, &many_messages(1 << 20))),
     ("wire/metrics", metrics),
+    ("wire/metrics/again", metrics_again),
 ];
 
 /// Nanoseconds in [`measured`].
@@ -257,4 +258,16 @@ fn metrics() -> usize {
         }
     });
     PROMPTS / 10
+}
+
+/// Pages of 64 engines with other values, by a reader that knows their layout.
+fn metrics_again() -> usize {
+    let mut reader = ScrapeReader::new(MetricsReader::of(Engine::Vllm));
+    let pages = later_metrics_pages(64);
+    let mut read = |page: &String| {
+        black_box(reader.read(black_box(page.as_bytes()))).expect("well-formed");
+    };
+    pages.iter().for_each(&mut read);
+    measured(&mut || pages.iter().for_each(&mut read));
+    pages.len()
 }

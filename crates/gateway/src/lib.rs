@@ -86,8 +86,8 @@
 //!
 //! # Features
 //!
-//! - `std` (default): faster searches in `slotwise-wire`. Without it, the crate is `no_std` with
-//!   `alloc`.
+//! - `std` (default): faster searches in `slotwise-wire`, and a memory of the layouts of metrics
+//!   pages. Results are the same without it, in `no_std` with `alloc`.
 //! - `serde`: configurations can be read and written.
 //! - `config`: the module `config`: YAML and JSON files.
 //! - `json`: the modules `json`, `policy` and `machines`, for bindings to other languages.
@@ -96,7 +96,7 @@
 #![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
 
 extern crate alloc;
-#[cfg(test)]
+#[cfg(any(test, feature = "std"))]
 extern crate std;
 
 mod classes;

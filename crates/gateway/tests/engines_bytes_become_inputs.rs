@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use slotwise::{Endpoint, EndpointId, Instant, Request, Scheduler};
 use slotwise_gateway::Gateway;
-use slotwise_gateway::engines::FeedError;
+use slotwise_gateway::engines::{FeedError, PageFormat, PageReaders};
 use slotwise_wire::kv::{Feeds, replay_request};
 use slotwise_wire::metrics::{MetricsReader, OrcaReport};
 
@@ -116,6 +116,28 @@ fn a_page_or_a_header_is_a_report_and_what_is_neither_is_a_failed_one() {
     gateway.handle_orca(NOW, id, &OrcaReport::read(b"?")).expect("known");
     let stats = &gateway.scheduler().stats().endpoints[0];
     assert_eq!((stats.external_waiting, stats.report_errors), (4.0, 2));
+}
+
+#[test]
+fn kept_readers_read_as_new_ones() {
+    let readers = PageReaders::new();
+    for waiting in [4, 5] {
+        let page = format!("up 1\nvllm:num_requests_waiting {waiting}\nother{{a=\"b\"}} 2\n");
+        for page in [page.as_bytes(), b"up 1\nvllm:num_requests_waiting x\n", b"<html>"] {
+            for engine in [None, Some("vllm"), Some("sglang"), Some("custom")] {
+                let format = PageFormat { engine, ..PageFormat::default() };
+                let report = readers.read_load(&format, page).expect("a known format");
+                let reader = readers.reader(&format).expect("a known format");
+                assert_eq!(report, reader.read_load(page));
+            }
+        }
+        let fields = [("waiting", "other{a=b}")];
+        let format = PageFormat { fields: &fields, ..PageFormat::default() };
+        let report = readers.read_load(&format, page.as_bytes()).expect("a known format");
+        assert_eq!(report.expect("well-formed").load().waiting, Some(2));
+    }
+    let format = PageFormat { engine: Some("vlm"), ..PageFormat::default() };
+    assert!(readers.read_load(&format, b"up 1\n").is_err());
 }
 
 #[test]

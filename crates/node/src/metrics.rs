@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use napi_derive::napi;
 use slotwise_gateway::engines::{PageFormat, PageFormatError, PageReaders};
-use slotwise_wire::metrics::{Engine, Field, MetricsReader};
+use slotwise_wire::metrics::{Engine, Field, MetricsReader, MetricsReport as Report};
 
 use crate::endpoint::Load;
 use crate::error::{Kind, Result, Unfit, unclassified, unreadable, unreadable_part};
@@ -119,7 +119,19 @@ pub(crate) struct PageOptions {
 
 impl PageOptions {
     /// The reader of such pages.
-    pub(crate) fn reader(&self) -> Result<Cow<'static, MetricsReader>> {
+    fn reader(&self) -> Result<Cow<'static, MetricsReader>> {
+        self.with(|format| READERS.reader(format))
+    }
+
+    /// Reads a page for the load of an endpoint.
+    pub(crate) fn read_load(&self, page: &[u8]) -> Result<slotwise_wire::metrics::Result<Report>> {
+        self.with(|format| READERS.read_load(format, page))
+    }
+
+    fn with<T>(
+        &self,
+        read: impl FnOnce(&PageFormat<'_>) -> std::result::Result<T, PageFormatError>,
+    ) -> Result<T> {
         let fields: Vec<_> =
             self.fields.chunks_exact(2).map(|pair| (&*pair[0], &*pair[1])).collect();
         let adapters: Vec<_> = self.adapters.iter().map(String::as_str).collect();
@@ -129,7 +141,7 @@ impl PageOptions {
             adapters: &adapters,
             rank_label: self.rank_label.as_deref(),
         };
-        READERS.reader(&format).map_err(unfit_format)
+        read(&format).map_err(unfit_format)
     }
 }
 
@@ -163,8 +175,8 @@ pub fn read_orca(#[napi(ts_arg_type = "Uint8Array")] header: Bytes<'_>) -> Resul
     })
 }
 
-impl From<slotwise_wire::metrics::MetricsReport> for MetricsReport {
-    fn from(report: slotwise_wire::metrics::MetricsReport) -> Self {
+impl From<Report> for MetricsReport {
+    fn from(report: Report) -> Self {
         let cache = report.kv_cache();
         let slots = report.adapters.as_ref().and_then(|adapters| adapters.slots);
         Self {

@@ -7,7 +7,8 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyMapping, PyString};
 use slotwise_gateway::engines::{PageFormat, PageFormatError, PageReaders};
-use slotwise_wire::metrics::{MetricsReader, OrcaReport};
+use slotwise_wire::WireError;
+use slotwise_wire::metrics::{MetricsReader, MetricsReport, OrcaReport};
 
 use crate::error::raise_wire;
 use crate::prompt::bytes;
@@ -33,7 +34,26 @@ pub(crate) struct Format<'py> {
 }
 
 impl Format<'_> {
-    pub(crate) fn reader(&self) -> PyResult<Cow<'static, MetricsReader>> {
+    fn reader(&self) -> PyResult<Cow<'static, MetricsReader>> {
+        self.with(|format| READERS.reader(format))
+    }
+
+    /// Reads a page for the load of an endpoint.
+    pub(crate) fn read_load(
+        &self,
+        py: Python<'_>,
+        page: &[u8],
+    ) -> PyResult<Result<MetricsReport, WireError>> {
+        self.with(|format| {
+            let read = || READERS.read_load(format, page);
+            if page.len() < LONG_PAGE { read() } else { py.detach(read) }
+        })
+    }
+
+    fn with<T>(
+        &self,
+        read: impl FnOnce(&PageFormat<'_>) -> Result<T, PageFormatError>,
+    ) -> PyResult<T> {
         let fields = metrics_of_fields(self.fields.as_ref())?;
         let fields: Vec<(&str, &str)> =
             fields.iter().map(|(field, metric)| (field.as_str(), metric.as_str())).collect();
@@ -44,12 +64,15 @@ impl Format<'_> {
             adapters: &adapters,
             rank_label: self.rank_label.as_deref(),
         };
-        READERS.reader(&format).map_err(|error| match error {
+        read(&format).map_err(|error| match error {
             PageFormatError::Metric(_, error) => raise_wire(error),
             error => PyValueError::new_err(error.to_string()),
         })
     }
 }
+
+/// Bytes of a metrics page above which other Python threads may run meanwhile.
+const LONG_PAGE: usize = 256 << 10;
 
 /// Pairs of a field and a metric, from a mapping of fields to one or more metrics.
 fn metrics_of_fields(fields: Option<&Bound<'_, PyAny>>) -> PyResult<Vec<(String, String)>> {

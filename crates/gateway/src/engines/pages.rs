@@ -3,12 +3,18 @@
 use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::{String, ToString};
+#[cfg(feature = "std")]
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::error::Error;
 use core::fmt;
+#[cfg(feature = "std")]
+use std::sync::Mutex;
 
 use slotwise_wire::WireError;
-use slotwise_wire::metrics::{Engine, Field, MetricSpec, MetricsReader};
+#[cfg(feature = "std")]
+use slotwise_wire::metrics::ScrapeReader;
+use slotwise_wire::metrics::{Engine, Field, MetricSpec, MetricsReader, MetricsReport};
 
 /// How a metrics page is read, in the words of a host's configuration. The default detects the
 /// engine.
@@ -29,12 +35,16 @@ pub struct PageFormat<'a> {
 
 /// One [`MetricsReader`] for each engine, made once: making one takes longer than reading a page.
 ///
+/// [`read_load`](Self::read_load) remembers the layouts of pages, as [`ScrapeReader`] does, for
+/// formats that name at most an engine. That takes at most [`ScrapeReader::MOST_BYTES`] for each
+/// engine. Clones share this memory.
+///
 /// ```
 /// use slotwise_gateway::engines::{PageFormat, PageReaders};
 ///
 /// let readers = PageReaders::new();
 /// let format = PageFormat { fields: &[("waiting", "my_queue")], ..PageFormat::default() };
-/// let report = readers.reader(&format)?.read_load(b"my_queue 3\n")?;
+/// let report = readers.read_load(&format, b"my_queue 3\n")??;
 /// assert_eq!(report.load().waiting, Some(3));
 ///
 /// let unknown = PageFormat { engine: Some("vlm"), ..PageFormat::default() };
@@ -43,8 +53,17 @@ pub struct PageFormat<'a> {
 /// ```
 #[derive(Clone, Debug)]
 pub struct PageReaders {
-    detect: MetricsReader,
-    by_engine: Vec<(&'static str, MetricsReader)>,
+    detect: Readers,
+    by_engine: Vec<(&'static str, Readers)>,
+}
+
+/// The readers of one engine's pages.
+#[derive(Clone, Debug)]
+struct Readers {
+    reader: MetricsReader,
+    /// Needs a lock, because calls share the readers.
+    #[cfg(feature = "std")]
+    scrapes: Arc<Mutex<ScrapeReader>>,
 }
 
 /// A [`PageFormat`] that names something unknown.
@@ -62,8 +81,11 @@ pub enum PageFormatError {
 impl PageReaders {
     /// Makes a reader for each engine, and one that detects the engine.
     pub fn new() -> Self {
-        let of = |engine: Engine| (engine.as_str(), MetricsReader::of(engine));
-        Self { detect: MetricsReader::detect(), by_engine: Engine::ALL.map(of).into() }
+        let of = |engine: Engine| (engine.as_str(), Readers::new(MetricsReader::of(engine)));
+        Self {
+            detect: Readers::new(MetricsReader::detect()),
+            by_engine: Engine::ALL.map(of).into(),
+        }
     }
 
     /// The reader of pages of this format: a kept one, unless the format names fields, adapters or
@@ -79,12 +101,7 @@ impl PageReaders {
     ) -> Result<Cow<'_, MetricsReader>, PageFormatError> {
         let mut reader = match format.engine {
             Some("custom") => Cow::Owned(MetricsReader::custom()),
-            Some(name) => {
-                let kept = self.by_engine.iter().find(|(engine, _)| *engine == name);
-                let (_, kept) = kept.ok_or_else(|| PageFormatError::Engine(name.into()))?;
-                Cow::Borrowed(kept)
-            }
-            None => Cow::Borrowed(&self.detect),
+            engine => Cow::Borrowed(&self.of(engine)?.reader),
         };
         for (name, metric) in format.fields {
             let field =
@@ -98,6 +115,54 @@ impl PageReaders {
             reader = Cow::Owned(reader.into_owned().rank_label(label));
         }
         Ok(reader)
+    }
+
+    /// Parses a page of this format for the load of an endpoint. The result is that of
+    /// [`MetricsReader::read_load`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`reader`](Self::reader).
+    pub fn read_load(
+        &self,
+        format: &PageFormat<'_>,
+        page: &[u8],
+    ) -> Result<Result<MetricsReport, WireError>, PageFormatError> {
+        match format {
+            PageFormat { engine, fields: [], adapters: [], rank_label: None }
+                if *engine != Some("custom") =>
+            {
+                Ok(self.of(*engine)?.read_load(page))
+            }
+            _ => Ok(self.reader(format)?.read_load(page)),
+        }
+    }
+
+    /// The readers of this engine, or those that detect the engine.
+    fn of(&self, engine: Option<&str>) -> Result<&Readers, PageFormatError> {
+        let Some(name) = engine else { return Ok(&self.detect) };
+        let kept = self.by_engine.iter().find(|(engine, _)| *engine == name);
+        kept.map(|(_, readers)| readers).ok_or_else(|| PageFormatError::Engine(name.into()))
+    }
+}
+
+impl Readers {
+    fn new(reader: MetricsReader) -> Self {
+        Self {
+            #[cfg(feature = "std")]
+            scrapes: Arc::new(Mutex::new(ScrapeReader::new(reader.clone()))),
+            reader,
+        }
+    }
+
+    fn read_load(&self, page: &[u8]) -> Result<MetricsReport, WireError> {
+        // Never waits: the other thread may read a long page, and a lock that was held at a fork is
+        // never released.
+        #[cfg(feature = "std")]
+        if let Ok(mut scrapes) = self.scrapes.try_lock() {
+            return scrapes.read_load(page);
+        }
+        self.reader.read_load(page)
     }
 }
 

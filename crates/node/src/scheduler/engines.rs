@@ -29,7 +29,7 @@ impl NativeScheduler {
         let (now, id) = (instant("now", now)?, to_endpoint_id("endpointId", endpoint_id)?);
         let options = PageOptions { engine, fields, adapters, rank_label };
         self.with(|state| {
-            let report = options.reader()?.read_load(page);
+            let report = options.read_load(page)?;
             state.gateway.handle_metrics(now, id, &report).map_err(thrown)?;
             report.map(drop).map_err(unreadable)
         })

@@ -148,9 +148,7 @@ impl Scheduler {
     ) -> PyResult<()> {
         let (now, endpoint) = (self.now(py, now)?, endpoint_id.0);
         let page = bytes(page, "page")?;
-        let reader = Format { engine, fields, adapters, rank_label }.reader()?;
-        let read = || reader.read_load(&page);
-        let report = if page.len() < LONG_PAGE { read() } else { py.detach(read) };
+        let report = Format { engine, fields, adapters, rank_label }.read_load(py, &page)?;
         self.input(py, |gateway| gateway.handle_metrics(now, endpoint, &report))?;
         report.map(drop).map_err(raise_wire)
     }
@@ -260,9 +258,6 @@ const LONG: usize = 512;
 
 /// Bytes of a batch above which other Python threads may run meanwhile.
 const LONG_BATCH: usize = 32 << 10;
-
-/// Bytes of a metrics page above which other Python threads may run meanwhile.
-const LONG_PAGE: usize = 256 << 10;
 
 /// The load that a report shows.
 fn load(

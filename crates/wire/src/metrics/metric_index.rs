@@ -51,10 +51,16 @@ impl MetricIndex {
     }
 
     /// All metrics of this name; their labels differ.
+    #[inline]
     pub(super) fn find(&self, name: &[u8]) -> &[Wanted] {
         if self.traits >> (trait_of(name) & 127) & 1 == 0 {
             return &[];
         }
+        self.search(name)
+    }
+
+    #[inline(never)]
+    fn search(&self, name: &[u8]) -> &[Wanted] {
         let after =
             self.wanted.partition_point(|other| key(other.spec.name().as_bytes()) < key(name));
         let found = self.wanted.get(after..).unwrap_or_default();

@@ -27,17 +27,21 @@
 
 mod aggregate;
 mod engine;
+mod layout;
 mod metric_index;
 mod orca;
+mod pass;
 mod reader;
 mod report;
 mod sample;
+mod scrape_reader;
 mod spec;
 
 pub use engine::Engine;
 pub use orca::{ORCA_FORMAT_HEADER, ORCA_HEADER, OrcaReport};
 pub use reader::MetricsReader;
 pub use report::{Adapters, KvCache, MetricsReport, RankReport, Warning};
+pub use scrape_reader::ScrapeReader;
 pub use spec::{Field, MetricSpec};
 
 use crate::error::WireError;

@@ -1,26 +1,20 @@
-//! Parses a metrics page in one pass.
-//!
-//! Written by hand: `prometheus-parse` copies every sample. A scrape has thousands of lines, of
-//! which a dozen count.
+//! What is looked for on a metrics page.
 
 use alloc::format;
 use alloc::string::String;
-use alloc::vec::Vec;
-
-use memchr::{memchr, memchr3};
 
 use super::Result;
-use super::aggregate::PageAggregate;
 use super::engine::{Engine, Meaning};
 use super::metric_index::{MetricIndex, Wanted};
+use super::pass::Pass;
 use super::report::MetricsReport;
-use super::sample;
 use super::spec::{Field, MetricSpec};
 use crate::error::{ErrorKind, WireError};
 
 /// Parses metrics pages in the text format of Prometheus or OpenMetrics.
 ///
-/// The reader keeps no state of a page: one reader serves all endpoints of an engine.
+/// The reader keeps no state of a page: one reader serves all endpoints of an engine. A
+/// [`ScrapeReader`](super::ScrapeReader) reads pages that repeat each other faster.
 ///
 /// ```
 /// use slotwise_wire::metrics::{Engine, MetricsReader};
@@ -41,7 +35,7 @@ use crate::error::{ErrorKind, WireError};
 /// ```
 #[derive(Clone, Debug)]
 pub struct MetricsReader {
-    names: MetricIndex,
+    pub(super) names: MetricIndex,
     /// The rank label of metrics that were requested by name.
     rank_label: Option<String>,
 }
@@ -115,51 +109,9 @@ impl MetricsReader {
     /// HTML or JSON. A page without any known metric is not an error; its report has a
     /// [warning](MetricsReport::warnings).
     pub fn read(&self, page: &[u8]) -> Result<MetricsReport> {
-        let mut aggregate = PageAggregate::default();
-        let mut labels = Vec::new();
-        let mut skipped = 0;
-        // Lines of one metric are adjacent, and most metrics are not wanted: their name is found
-        // and looked up once. No wanted metric has an empty name.
-        let mut unwanted: &[u8] = b"";
-        let mut next = 0;
-        while let Some(rest) = page.get(next..).filter(|rest| !rest.is_empty()) {
-            let start = next;
-            let length = memchr(b'\n', rest);
-            let line = rest.get(..length.unwrap_or(rest.len())).unwrap_or_default();
-            next = start + line.len() + 1;
-            match line.first() {
-                None | Some(b'#') => continue,
-                _ => {}
-            }
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
-            let blanks = line.iter().take_while(|byte| is_blank(**byte)).count();
-            let text = line.get(blanks..).unwrap_or_default();
-            let known = has_name(text, unwanted);
-            let name = if known { unwanted } else { name(text) };
-            let wanted = if known { &[] } else { self.names.find(name) };
-            if wanted.is_empty() {
-                unwanted = name;
-                skipped += usize::from(!may_be_sample(text, name));
-                continue;
-            }
-            if length.is_none() {
-                return Err(WireError::new(page.len(), ErrorKind::Truncated));
-            }
-            let up_to_end = page.get(..start + line.len()).unwrap_or_default();
-            let value = sample::read(up_to_end, start + blanks + name.len(), &mut labels)?;
-            for wanted in wanted {
-                let rank_label = match wanted.engine {
-                    Some(engine) => engine.rank_label(),
-                    None => self.rank_label.as_deref(),
-                };
-                aggregate.take(wanted, rank_label, &labels, value)?;
-            }
-        }
-        let report = aggregate.finish(skipped)?;
-        if report.says_nothing() && !is_metrics(page) {
-            return Err(WireError::new(0, ErrorKind::NotMetrics));
-        }
-        Ok(report)
+        let mut pass = self.pass(page);
+        pass.lines()?;
+        pass.finish()
     }
 
     /// Parses a page for the load of an endpoint.
@@ -177,12 +129,12 @@ impl MetricsReader {
     /// assert_eq!(error.problem.code(), "nothing_known");
     /// ```
     pub fn read_load(&self, page: &[u8]) -> Result<MetricsReport> {
-        let report = self.read(page)?;
-        if report.says_nothing() {
-            Err(WireError::new(0, ErrorKind::NothingKnown))
-        } else {
-            Ok(report)
-        }
+        of_load(self.read(page)?)
+    }
+
+    /// A pass over a page, at its first line.
+    pub(super) fn pass<'a>(&'a self, page: &'a [u8]) -> Pass<'a> {
+        Pass::new(&self.names, self.rank_label.as_deref(), page)
     }
 
     fn knowing(engines: &[Engine]) -> Self {
@@ -223,50 +175,7 @@ impl Default for MetricsReader {
     }
 }
 
-const fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t')
-}
-
-/// The name of a line's metric: all before its labels or its value.
-fn name(text: &[u8]) -> &[u8] {
-    let end = memchr3(b'{', b' ', b'\t', text).unwrap_or(text.len());
-    text.get(..end).unwrap_or_default()
-}
-
-/// Whether the name of a line's metric is that of an earlier line.
-fn has_name(text: &[u8], name: &[u8]) -> bool {
-    text.strip_prefix(name)
-        .is_some_and(|rest| matches!(rest.first(), None | Some(b'{' | b' ' | b'\t')))
-}
-
-/// Whether a line is a sample or a comment of the format. Called only for pages without any known
-/// metric.
-fn is_metrics(page: &[u8]) -> bool {
-    let mut labels = Vec::new();
-    page.split(|byte| *byte == b'\n').any(|line| {
-        let line = line.strip_suffix(b"\r").unwrap_or(line).trim_ascii_start();
-        if let Some(comment) = line.strip_prefix(b"# ") {
-            return [&b"HELP "[..], b"TYPE ", b"UNIT "]
-                .iter()
-                .any(|word| comment.starts_with(word));
-        }
-        let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':');
-        let name = line.iter().take_while(|byte| is_name(byte)).count();
-        let begins = line.first().is_some_and(|first| !first.is_ascii_digit()) && name > 0;
-        let ends = line.get(name).is_some_and(|byte| matches!(byte, b' ' | b'\t' | b'{'));
-        begins && ends && sample::read(line, name, &mut labels).is_ok()
-    })
-}
-
-/// Whether an unwanted line may be a sample or a comment, judged by its name, the byte after the
-/// name, and its end.
-fn may_be_sample(text: &[u8], name: &[u8]) -> bool {
-    let Some(first) = text.first() else { return true };
-    if *first == b'#' {
-        return true;
-    }
-    let begins = first.is_ascii_alphabetic() || matches!(first, b'_' | b':');
-    let last = text.iter().rev().find(|byte| !is_blank(**byte));
-    let ends = last.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'.');
-    begins && ends && name.len() < text.len()
+/// The report of a page that has to have a load.
+pub(super) fn of_load(report: MetricsReport) -> Result<MetricsReport> {
+    if report.says_nothing() { Err(WireError::new(0, ErrorKind::NothingKnown)) } else { Ok(report) }
 }

@@ -32,21 +32,8 @@ pub(super) struct Value<'a> {
 ///
 /// Clears `labels` and fills it.
 pub(super) fn read<'a>(line: &'a [u8], at: usize, labels: &mut Vec<Label<'a>>) -> Result<f64> {
-    labels.clear();
     let mut cursor = Cursor { line, at };
-    cursor.blanks();
-    if cursor.eat(b'{') {
-        cursor.blanks();
-        while !cursor.eat(b'}') {
-            labels.push(cursor.label()?);
-            cursor.blanks();
-            if !cursor.eat(b',') && cursor.peek() != Some(b'}') {
-                return Err(cursor.expected("a comma or a closing brace"));
-            }
-            cursor.blanks();
-        }
-        cursor.blanks();
-    }
+    cursor.labels(labels)?;
     let value = cursor.number("a number")?;
     cursor.blanks();
     if !matches!(cursor.peek(), None | Some(b'#')) {
@@ -57,6 +44,14 @@ pub(super) fn read<'a>(line: &'a [u8], at: usize, labels: &mut Vec<Label<'a>>) -
         }
     }
     Ok(value)
+}
+
+/// The offset of the value of a sample in `line`, whose name ends at `at`; `None` if its labels are
+/// malformed.
+pub(super) fn value_at(line: &[u8], at: usize) -> Option<usize> {
+    let mut cursor = Cursor { line, at };
+    cursor.labels(&mut Vec::new()).ok()?;
+    Some(cursor.at)
 }
 
 /// Finds the value of a label.
@@ -139,6 +134,26 @@ struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
+    /// Parses the labels, if there are any, up to the value.
+    #[inline]
+    fn labels(&mut self, labels: &mut Vec<Label<'a>>) -> Result<()> {
+        labels.clear();
+        self.blanks();
+        if self.eat(b'{') {
+            self.blanks();
+            while !self.eat(b'}') {
+                labels.push(self.label()?);
+                self.blanks();
+                if !self.eat(b',') && self.peek() != Some(b'}') {
+                    return Err(self.expected("a comma or a closing brace"));
+                }
+                self.blanks();
+            }
+            self.blanks();
+        }
+        Ok(())
+    }
+
     fn label(&mut self) -> Result<Label<'a>> {
         let start = self.at;
         self.at += self.rest().iter().take_while(|byte| OF_NAMES[usize::from(**byte)]).count();
