@@ -10,6 +10,7 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Self
 
 import pytest
 import slotwise.aio
@@ -105,6 +106,50 @@ class Server:
     def thaw(self) -> None:
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
+
+
+class Relay:
+    """A port of the loopback that leads to a server, and a network between them that may split."""
+
+    def __init__(self, to: int) -> None:
+        self._to = to
+        self._passes = asyncio.Event()
+        self._passes.set()
+        self.port = 0
+
+    def hold(self) -> None:
+        """Connections stay open and can be made, and nothing passes."""
+        self._passes.clear()
+
+    def release(self) -> None:
+        """What was held passes, and all that follows."""
+        self._passes.set()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.release()
+        self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self._passes.wait()
+        with contextlib.suppress(OSError):
+            back, forth = await asyncio.open_connection("127.0.0.1", self._to)
+            await asyncio.gather(self._pass(reader, forth), self._pass(back, writer))
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while read := await reader.read(65_536):
+                await self._passes.wait()
+                writer.write(read)
+                await writer.drain()
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
 
 
 @contextlib.contextmanager
