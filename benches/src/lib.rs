@@ -4,6 +4,7 @@
 //! - [`LoadedPool`]: a scheduler whose endpoints have served traffic.
 //! - [`ProfilePool`]: a scheduler that chooses by a scheduling profile.
 //! - [`HeldPrompts`]: a prefix index that engines' events of one block change.
+//! - [`SharedPool`]: a gateway, and the messages between it and 15 others.
 //! - [`FullQueue`]: a scheduler in which many requests are queued.
 //! - [`chat_body`], [`agent`], [`blocks`], [`METRICS_PAGE`] and others: bytes of clients and
 //!   engines.
@@ -11,6 +12,7 @@
 
 mod blocks;
 mod call_times;
+mod peers;
 mod pool;
 mod profile;
 mod prompts;
@@ -20,6 +22,7 @@ mod wire;
 
 pub use blocks::HeldPrompts;
 pub use call_times::CallTimes;
+pub use peers::SharedPool;
 pub use pool::LoadedPool;
 pub use profile::ProfilePool;
 pub use prompts::{Prompt, prompts};

@@ -12,8 +12,8 @@ use std::time::Instant as Clock;
 
 use slotwise::{EngineHash, Request, Rng};
 use slotwise_benches::{
-    FullQueue, HeldPrompts, LoadedPool, METRICS_PAGE, MODEL, ProfilePool, Prompt, agent, blocks,
-    chat_body, later_metrics_pages, many_messages, prompts, token_ids,
+    FullQueue, HeldPrompts, LoadedPool, METRICS_PAGE, MODEL, ProfilePool, Prompt, SharedPool,
+    agent, blocks, chat_body, later_metrics_pages, many_messages, prompts, token_ids,
 };
 use slotwise_wire::exposition::Exposition;
 use slotwise_wire::metrics::{Engine, MetricsReader, ScrapeReader};
@@ -31,7 +31,7 @@ const READS: usize = 10;
 /// Prepares, runs the work in [`measured`] and returns the number of operations.
 type Workload = fn() -> usize;
 
-const WORKLOADS: [(&str, Workload); 39] = [
+const WORKLOADS: [(&str, Workload); 41] = [
     ("pick/text/8", || pick(8, Prompt::as_text)),
     ("pick/text/64", || pick(64, Prompt::as_text)),
     ("pick/text/1024", || pick(1_024, Prompt::as_text)),
@@ -70,6 +70,8 @@ const WORKLOADS: [(&str, Workload); 39] = [
     ("wire/request/tiny", || request(Api::ChatCompletions, &many_messages(TEXT_BYTES))),
     ("wire/request/tiny/1MB", || request(Api::ChatCompletions, &many_messages(1 << 20))),
     ("wire/metrics", metrics),
+    ("peers/second/64", || peers(64)),
+    ("peers/second/16", || peers(16)),
     ("wire/metrics/again", metrics_again),
 ];
 
@@ -114,6 +116,14 @@ fn pick(endpoints: usize, to_request: fn(&Prompt) -> Request<'_>) -> usize {
         }
     });
     PROMPTS
+}
+
+/// Messages between 16 gateways with 5,000 requests a second: what one of them encodes and applies
+/// in a second.
+fn peers(block_tokens: u32) -> usize {
+    let mut pool = SharedPool::new(block_tokens);
+    pool.second(block_tokens, |work| measured(work));
+    1
 }
 
 /// Decisions on idle endpoints that all hold the first part of the prompt.

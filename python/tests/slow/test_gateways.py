@@ -1,6 +1,6 @@
 """Two Python and two Node gateways share one pool: processes are killed, and the network splits.
 
-They are in front of fake engines, and each client may use them all. The Node package has to be built in ``crates/node/npm``.
+They are in front of fake engines. The Node package has to be built in ``crates/node/npm``.
 """
 
 from __future__ import annotations
