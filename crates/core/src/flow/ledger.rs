@@ -333,7 +333,17 @@ impl Ledger {
     /// Forgets idle flows of a band that need not be remembered.
     fn forget(&mut self, now: Instant, number: u32) {
         let band = &mut self.bands[number];
-        let limit = self.fairness.forgettable(band.clock, band.sum.requests > 0, now);
+        let is_empty = band.sum.requests == 0;
+        let limit = self.fairness.forgettable(band.clock, !is_empty, now);
+        if is_empty && limit == Virtual::MAX {
+            // All flows are idle, and all are forgotten: their order does not matter.
+            self.by_priority.remove(&Reverse(band.priority));
+            for (_, at) in self.bands.remove(number).into_iter().flat_map(|band| band.flows) {
+                self.flows.remove(at);
+                self.idle -= 1;
+            }
+            return;
+        }
         while !band.idle.is_empty()
             && (self.idle > self.max_idle || self.standings.key(band.idle.first).0 <= limit)
         {
@@ -344,7 +354,7 @@ impl Ledger {
                 band.flows.remove(&flow.id);
             }
         }
-        if band.sum.requests == 0 && band.idle.is_empty() {
+        if is_empty && band.idle.is_empty() {
             self.by_priority.remove(&Reverse(band.priority));
             self.bands.remove(number);
         }

@@ -22,7 +22,7 @@ impl Queueing {
         reason: EvictReason,
     ) -> Evicted {
         let now = fleet.now;
-        self.tickets.remove(&queued.id.0);
+        self.tickets.remove(queued.id.0);
         self.loads.remove(queued);
         let empty = fleet.pool.len() == 0;
         let reason = match reason {
@@ -54,9 +54,9 @@ impl Queueing {
     /// While the pool is empty: the oldest queued request, and when it is evicted.
     pub(super) fn stranded(&self, fleet: &Fleet) -> Option<(Instant, Ticket)> {
         let empty_since = self.empty_since?;
-        let (_, ticket) = self.tickets.first_key_value()?;
-        let since = self.waiting.get(*ticket)?.since.max(empty_since);
-        Some((since + fleet.config.flow.no_endpoint_ttl, *ticket))
+        let ticket = self.tickets.first()?;
+        let since = self.waiting.get(ticket)?.since.max(empty_since);
+        Some((since + fleet.config.flow.no_endpoint_ttl, ticket))
     }
 
     /// Evicts the oldest request whose time in an empty pool has run out.

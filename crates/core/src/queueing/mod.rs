@@ -13,6 +13,7 @@
 //! | `peers` | what the queues of several gateways owe each other |
 //! | `yielding` | for how long room is left to requests of peers |
 //! | `evict` | requests that leave the queue without a dispatch |
+//! | `tickets` | the tickets of queued requests, by id |
 //! | `retry`, `retry_slots` | when rejected requests should come back |
 //!
 //! The queue reads the [`Fleet`] and never changes it: the scheduler carries out what
@@ -30,11 +31,12 @@ mod retry;
 mod retry_slots;
 mod settling;
 mod submit;
+mod tickets;
 mod wakeup;
 mod yielding;
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
 use core::time::Duration;
 
 pub(crate) use poll::{Next, ReadyRequest};
@@ -43,6 +45,7 @@ pub(crate) use retry_slots::RetrySlots;
 
 use load_queue::LoadQueue;
 use settling::Settling;
+use tickets::Tickets;
 use yielding::Yielding;
 
 use crate::config::Config;
@@ -59,7 +62,7 @@ use crate::time::{Instant, Seconds};
 pub(crate) struct Queueing {
     waiting: RequestQueue<Box<QueuedRequest>>,
     /// The tickets of queued requests by id, which is the order of their arrival.
-    tickets: BTreeMap<u64, Ticket>,
+    tickets: Tickets<Ticket>,
     /// When the last endpoint left, while the pool is empty.
     empty_since: Option<Instant>,
     session_admission: Option<SessionAdmission>,
@@ -92,7 +95,7 @@ impl Queueing {
     pub(crate) fn new(config: &Config, hash_state: KeyedState) -> Self {
         Self {
             waiting: RequestQueue::new(&config.flow, hash_state),
-            tickets: BTreeMap::new(),
+            tickets: Tickets::default(),
             empty_since: Some(Instant::ORIGIN),
             session_admission: config
                 .flow
@@ -140,7 +143,7 @@ impl Queueing {
 
     /// Takes a request out of the queue; whether it was queued.
     pub(crate) fn cancel(&mut self, now: Instant, id: RequestId) -> bool {
-        let Some(ticket) = self.tickets.remove(&id.0) else { return false };
+        let Some(ticket) = self.tickets.remove(id.0) else { return false };
         let mut queued = self.waiting.remove(now, ticket);
         if let Some(queued) = &mut queued {
             self.loads.remove(queued);

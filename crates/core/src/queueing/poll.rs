@@ -62,7 +62,7 @@ impl Queueing {
             match self.attempt(fleet, in_flight, ticket, workspace) {
                 Attempt::Dispatch(plan, endpoint) => {
                     if let Some(mut queued) = self.waiting.take(fleet.now, ticket) {
-                        self.tickets.remove(&queued.id.0);
+                        self.tickets.remove(queued.id.0);
                         self.loads.remove(&mut queued);
                         let chain = self
                             .session_admission

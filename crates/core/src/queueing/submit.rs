@@ -92,7 +92,7 @@ impl Queueing {
         queued.suspect = fleet.suspect(request);
         match self.waiting.enqueue(now, admission, queued) {
             Ok(ticket) => {
-                self.tickets.insert(id.0, ticket);
+                self.tickets.push(id.0, ticket);
                 Ok(())
             }
             Err((_, Full::BandRequests | Full::BandBytes | Full::Requests | Full::Bytes)) => {
