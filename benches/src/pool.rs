@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::num::NonZeroU32;
 
 use slotwise::{
-    BlockStored, Endpoint, EndpointId, EngineHash, Instant, KvEvent, Priority, Request, RequestId,
-    Scheduler, Stats, Usage,
+    BlockStored, Endpoint, EndpointId, EngineHash, Instant, KvEvent, Load, Priority, Request,
+    RequestId, Rng, Scheduler, Stats, Usage,
 };
 
 use crate::{MODEL, Prompt};
@@ -19,9 +19,15 @@ pub struct LoadedPool {
     /// Microseconds between two requests: one request a second for each endpoint, at most a
     /// thousand.
     step_micros: u64,
-    in_flight: VecDeque<RequestId>,
+    in_flight: VecDeque<(RequestId, EndpointId)>,
     /// Requests that stay in flight after [`serve`](Self::serve).
     depth: usize,
+    /// Requests in flight on each endpoint.
+    loads: Vec<u32>,
+    /// The endpoint that reports its load next.
+    reports_next: usize,
+    /// Draws the load of other clients.
+    others: Rng,
 }
 
 impl LoadedPool {
@@ -49,7 +55,16 @@ impl LoadedPool {
             scheduler.add_endpoint(Instant::ORIGIN, endpoint).expect("names differ");
         }
         let step_micros = (1_000_000 / endpoints as u64).clamp(1, 1_000);
-        Self { scheduler, now_micros: 0, step_micros, in_flight: VecDeque::new(), depth: 0 }
+        Self {
+            scheduler,
+            now_micros: 0,
+            step_micros,
+            in_flight: VecDeque::new(),
+            depth: 0,
+            loads: vec![0; endpoints],
+            reports_next: 0,
+            others: Rng::new(3),
+        }
     }
 
     /// Idle endpoints whose engines have all reported these tokens in their caches.
@@ -79,14 +94,29 @@ impl LoadedPool {
         self.now_micros += self.step_micros;
         let now = Instant::from_micros(self.now_micros);
         let dispatch = self.scheduler.pick(now, request).expect("there is room");
-        self.in_flight.push_back(dispatch.request_id);
+        self.in_flight.push_back((dispatch.request_id, dispatch.endpoint_id));
+        self.loads[dispatch.endpoint_id.as_u64() as usize] += 1;
         if self.in_flight.len() > self.depth
-            && let Some(oldest) = self.in_flight.pop_front()
+            && let Some((oldest, endpoint)) = self.in_flight.pop_front()
         {
+            self.loads[endpoint.as_u64() as usize] -= 1;
             self.scheduler.handle_first_token(now, oldest).expect("in flight");
             self.scheduler.complete(now, oldest, Usage::default()).expect("in flight");
         }
         dispatch.endpoint_id.as_u64()
+    }
+
+    /// The next endpoint reports its load. Up to two requests of other clients wait there, up to
+    /// two run, and up to a tenth of its KV cache is theirs.
+    pub fn report(&mut self) {
+        let now = Instant::from_micros(self.now_micros);
+        let endpoint = self.reports_next;
+        self.reports_next = (endpoint + 1) % self.loads.len();
+        let mut draw = |most: u64| self.others.below(most + 1) as u32;
+        let load = Load::default().waiting(self.loads[endpoint] + draw(2)).running(draw(2));
+        let load = load.kv_usage(f64::from(draw(10)) / 100.0);
+        let endpoint = EndpointId::from_u64(endpoint as u64);
+        self.scheduler.handle_load(now, endpoint, load).expect("in the pool");
     }
 
     /// Queues one request in each of so many bands.

@@ -31,7 +31,7 @@ const READS: usize = 10;
 /// Prepares, runs the work in [`measured`] and returns the number of operations.
 type Workload = fn() -> usize;
 
-const WORKLOADS: [(&str, Workload); 41] = [
+const WORKLOADS: [(&str, Workload); 43] = [
     ("pick/text/8", || pick(8, Prompt::as_text)),
     ("pick/text/64", || pick(64, Prompt::as_text)),
     ("pick/text/1024", || pick(1_024, Prompt::as_text)),
@@ -39,6 +39,8 @@ const WORKLOADS: [(&str, Workload); 41] = [
     ("pick/tokens/64", || pick(64, Prompt::as_tokens)),
     ("pick/tokens/1024", || pick(1_024, Prompt::as_tokens)),
     ("pick/tokens/65000", || pick(LARGE, Prompt::as_tokens)),
+    ("pick/reports/1024", || pick_between_reports(1_024)),
+    ("pick/reports/65000", || pick_between_reports(LARGE)),
     ("idle/65000", || idle(&[])),
     ("shared/65000", || idle(&(0..1_024).collect::<Vec<_>>())),
     ("profile/5", || profile(5)),
@@ -115,6 +117,22 @@ fn pick(endpoints: usize, to_request: fn(&Prompt) -> Request<'_>) -> usize {
             black_box(pool.serve(&to_request(prompt)));
         }
     });
+    PROMPTS
+}
+
+/// The same, where one endpoint reports its load after each request, outside the measurement. The
+/// reports differ: see [`LoadedPool::report`].
+fn pick_between_reports(endpoints: usize) -> usize {
+    let prompts = prompts(PROMPTS, TEXT_BYTES, TOKENS, 1);
+    let mut pool = LoadedPool::new(endpoints, &prompts, Prompt::as_tokens);
+    for prompt in prompts.iter().cycle().take(endpoints.saturating_sub(PROMPTS)) {
+        pool.serve(&prompt.as_tokens());
+    }
+    (0..endpoints).for_each(|_| pool.report());
+    for prompt in &prompts {
+        measured(&mut || _ = black_box(pool.serve(&prompt.as_tokens())));
+        pool.report();
+    }
     PROMPTS
 }
 

@@ -72,6 +72,19 @@ impl Twins {
         act(&mut self.exhaustive, self.now);
     }
 
+    /// An endpoint reports load, some of it of other clients. The report may leave values out, be
+    /// older than the call, or say that the engine sleeps.
+    fn report(&mut self, endpoint: slotwise::EndpointId, choice: u16, length: u16) {
+        let mut load = Load::default();
+        load.waiting = (choice % 5 < 3).then_some(u32::from(choice % 7));
+        load.running = (choice % 3 > 0).then_some(u32::from(choice % 31));
+        load.kv_usage = (choice % 4 > 0).then_some(f64::from(choice % 101) / 100.0);
+        load.sleeping = (choice % 50 == 0).then_some(choice % 100 == 0);
+        let ago = u64::from(length) * u64::from(choice % 4) * 500;
+        load.sampled_at = Some(Instant::from_micros(self.now.as_micros().saturating_sub(ago)));
+        self.both(|s, now| s.handle_load(now, endpoint, load).expect("known"));
+    }
+
     fn pick(
         &mut self,
         family: u8,
@@ -120,10 +133,14 @@ proptest! {
     #[test]
     fn twins_agree(
         endpoints in prop::collection::vec((0u8..8, 2_000u32..60_000, 1u8..20), 1..90),
+        reports in prop::collection::vec(any::<u16>(), 0..90),
         steps in prop::collection::vec((0u8..14, any::<u8>(), 0u16..3_000, 0u64..200_000), 1..250),
     ) {
         let mut twins = Twins::new(&endpoints);
         let pool = endpoints.len() as u64;
+        for (endpoint, choice) in (0..pool).zip(reports) {
+            twins.report(slotwise::EndpointId::from_u64(endpoint), choice, choice / 20);
+        }
         for (verb, choice, length, micros) in steps {
             twins.now = twins.now + Duration::from_micros(micros);
             let endpoint = slotwise::EndpointId::from_u64(u64::from(choice) % pool);
@@ -131,13 +148,7 @@ proptest! {
                 (0..6, _) | (_, true) => {
                     twins.pick(choice, length, i32::from(choice % 3) - 1, choice % 5 == 0)?;
                 }
-                (6, _) => {
-                    let load = Load::default()
-                        .waiting(u32::from(choice % 7))
-                        .running(u32::from(choice % 30))
-                        .kv_usage(f64::from(choice) / 300.0);
-                    twins.both(|s, now| s.handle_load(now, endpoint, load).expect("known"));
-                }
+                (6, _) => twins.report(endpoint, u16::from(choice), length),
                 (7, _) => twins.both(|s, now| {
                     s.handle_adapters(now, endpoint, AdapterState::active(&["a", "b"])).expect("known");
                 }),
@@ -178,10 +189,17 @@ proptest! {
         kinds in prop::collection::vec((0u8..8, 2_000u32..60_000, 1u8..4), 1..5),
         shared in prop::collection::vec((0u8..12, 100u16..1_500), 0..4),
         busy in prop_oneof![Just(0usize), 1usize..600],
-        steps in prop::collection::vec((0u8..14, any::<u16>(), 0u16..2_000, 0u64..100_000), 1..150),
+        // One of so many endpoints reports before each pick. The means of their reports change.
+        reporting in prop_oneof![Just(0usize), 1usize..5, 5usize..700],
+        steps in prop::collection::vec((0u8..16, any::<u16>(), 0u16..2_000, 0u64..100_000), 1..150),
     ) {
         let mut twins = Twins::large(pool, &kinds, &shared);
         for number in 0..busy {
+            if reporting > 0 {
+                let endpoint = slotwise::EndpointId::from_u64((number % reporting.min(pool)) as u64);
+                twins.report(endpoint, (number * 7_919) as u16, 100);
+                twins.now = twins.now + Duration::from_millis((number % 90) as u64);
+            }
             twins.pick(number as u8, 200 + (number % 7) as u16 * 100, 0, false)?;
         }
         for (verb, choice, length, micros) in steps {
@@ -215,6 +233,14 @@ proptest! {
                     twins.both(|s, now| s.fail(now, request, Failure::Engine).expect("in flight"));
                     twins.now = twins.now + Duration::from_millis(u64::from(length));
                 }
+                (14, Some(endpoint)) => twins.report(endpoint, choice, length),
+                (15, _) if reporting > 0 => for number in 0..reporting {
+                    let name = format!("e{}", (number * 13 + usize::from(choice)) % pool);
+                    let endpoint = twins.pruned.endpoint_named(&name);
+                    // In turn all reports are alike, of an idle engine, or differ.
+                    let choice = match small % 3 { 0 => 2, 1 => 35, _ => choice.wrapping_add(number as u16) };
+                    endpoint.into_iter().for_each(|endpoint| twins.report(endpoint, choice, length / 2));
+                },
                 (11, _) => for _ in 0..4 { twins.pick(small, length, 0, small % 5 == 0)?; },
                 _ => twins.pick(small, length, i32::from(small % 3) - 1, false)?,
             }

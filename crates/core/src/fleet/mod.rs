@@ -16,7 +16,7 @@ use crate::cost::{AnswerLengths, Arrivals, BytesPerToken, DecodeTime, MovingMean
 use crate::endpoint::EndpointId;
 use crate::kv_transfer::KvTransferCost;
 use crate::lora::{Catalog, Demand, Outlook};
-use crate::pool::{BackoffPeriods, Pool, Slot};
+use crate::pool::{BackoffPeriods, LearnedMeans, Pool, Slot};
 use crate::prefix::keyed_state::KeyedState;
 use crate::prefix::{CacheSpec, PrefixIndex, PromptHasher};
 use crate::profile::{CostPrices, PredictedCost};
@@ -100,16 +100,27 @@ impl Fleet {
     pub(crate) fn advance(&mut self, now: Instant) -> Instant {
         self.now = self.now.max(now);
         self.prefixes.expire(self.now);
+        let learned = self.learned_means();
         if self.config.learn_speed && self.now >= self.next_settling {
-            self.pool.settle(self.now);
+            self.pool.settle(self.now, &learned);
             self.next_settling = self.now + SETTLING;
         }
+        self.pool.advance(self.now, &learned);
         let has_adapters = self.crowded || self.adapters.active() > 0;
         if has_adapters && self.config.adapter_window > 0.0 && self.now >= self.next_window {
             self.set_adapter_window();
             self.next_window = self.now + SETTLING;
         }
         self.now
+    }
+
+    /// What the cost of external load depends on, beside the reports.
+    pub(crate) const fn learned_means(&self) -> LearnedMeans {
+        LearnedMeans {
+            work: self.mean_work.get(),
+            weight: self.answers.mean_weight(),
+            lifetime: self.config.report_lifetime,
+        }
     }
 
     /// Opens the window for unpopular adapters while adapters outnumber slots.

@@ -20,13 +20,14 @@ use crate::fleet::Fleet;
 use crate::pool::{BestCase, Bounds, CHUNK, InFlightLoad, LoadClass, Slot, WORD};
 use crate::prefix::EndpointSet;
 use crate::profile::{CostBound, LeastInputs};
-use crate::time::Seconds;
+use crate::time::{Instant, Seconds};
 
 /// One search. `look` weighs an endpoint, and returns the key below which others must be to enter
 /// the ranking, once the ranking is full.
 #[derive(Debug)]
 pub(super) struct PrunedSearch<'a, B, L> {
     fleet: &'a Fleet,
+    now: Instant,
     bounds: &'a Bounds,
     lookup: &'a Lookup,
     /// Tokens that the endpoint's KV cache holds for the request.
@@ -63,11 +64,18 @@ pub(crate) struct SearchFrontier {
 const FEW: usize = 64;
 
 impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> PrunedSearch<'a, B, L> {
-    pub(super) fn new(fleet: &'a Fleet, query: Query<'a>, bound: &'a B, look: L) -> Self {
+    pub(super) fn new(
+        fleet: &'a Fleet,
+        query: Query<'a>,
+        bounds: &'a Bounds,
+        bound: &'a B,
+        look: L,
+    ) -> Self {
         let Query { lookup, work, .. } = query;
         Self {
             fleet,
-            bounds: fleet.pool.bounds(),
+            now: query.now,
+            bounds,
             lookup,
             tokens: if let Work::Encode = work { 0 } else { lookup.tokens },
             computes_prompt: matches!(work, Work::Prompt),
@@ -232,7 +240,7 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
             let key = slots.swap_remove(at);
             let Some(slot) = self.fleet.pool.at(key.slot) else { continue };
             // An endpoint in several levels comes up several times, once in its own.
-            if self.lookup.level_of(slot) == Some(id) {
+            if self.lookup.level_of(slot) == Some(id) && self.may_be_below(slot) {
                 self.bar = (self.look)(slot, cached);
                 if let Some(bar) = self.bar {
                     self.limit = above(bar.cost);
@@ -243,15 +251,31 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
         }
     }
 
+    /// Whether the endpoint may be below the bar with its external load at this time. Its best case
+    /// counts less of it, since it holds for longer.
+    fn may_be_below(&self, slot: &Slot) -> bool {
+        if self.bar.is_none() || !self.fleet.pool.has_forecast() {
+            return true;
+        }
+        let Fleet { pool, config, mean_work, answers, .. } = self.fleet;
+        let (capacity, lifetime) = (slot.kv_cache_tokens, config.report_lifetime);
+        let external = slot.reports.external(self.now, pool.reports(), capacity, lifetime);
+        let wait = slot.wait(self.now, external, mean_work.get()).get();
+        let kv_tokens = slot.in_flight.kv_tokens() as f64 + external.kv_tokens;
+        let running = slot.in_flight.weighted_running() + external.running * answers.mean_weight();
+        let best_case = self.bounds.slot(slot.id.slot).with_load(kv_tokens, running);
+        Seconds::in_nanos(self.cost(&best_case, wait)) < self.limit
+    }
+
     /// Computes the lower bound of the cost in a level without load, and the highest load of an
     /// endpoint below the bar.
     fn set_floor(&mut self, level: &Level) {
-        self.floor = if level.holders().is_some() {
+        self.floor = if level.holders().is_some() || self.fleet.pool.has_forecast() {
             let mut unloaded = self.bounds.best();
             unloaded.kv_tokens = 0.0;
             self.cost(&unloaded, 0.0)
         } else {
-            // Groups have no other members, so their own bounds are as good.
+            // Groups have no other members, so their own bounds are as good where loads are equal.
             f64::NEG_INFINITY
         };
         self.set_most_load();

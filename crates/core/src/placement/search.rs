@@ -81,8 +81,11 @@ pub(crate) fn search<P: Profile>(
         }
         ranking.bar()
     };
-    match profile.bound() {
-        Some(bound) => PrunedSearch::new(fleet, query, bound, look).search(frontier),
+    let bounds = fleet.pool.bounds_at(query.now, &fleet.learned_means());
+    match profile.bound().zip(bounds) {
+        Some((bound, bounds)) => {
+            PrunedSearch::new(fleet, query, bounds, bound, look).search(frontier);
+        }
         None => fleet.pool.iter().for_each(|slot| _ = look(slot, query.lookup.cached(slot))),
     }
 }

@@ -22,9 +22,9 @@ pub(crate) struct BestCase {
     /// [`InFlightLoad::progress`](super::InFlightLoad::progress); infinitely negative without
     /// queued prefill. Also of a group: its least would change with most dispatches.
     pub(super) falling_wait: f64,
-    /// Tokens of our requests and of peers' in the KV cache.
+    /// Tokens of our requests, of peers' and of external load in the KV cache.
     pub(crate) kv_tokens: f64,
-    /// Running answers of this gateway, each with its weight.
+    /// Running answers of this gateway and of external load, each with its weight.
     pub(crate) running: f64,
     /// The cost of prefill as described, and the factor by which the endpoint is slower.
     pub(super) per_token: f64,
@@ -33,6 +33,16 @@ pub(crate) struct BestCase {
     /// Tokens that fit into the KV cache.
     pub(crate) capacity: u32,
     pub(crate) in_flight: u32,
+}
+
+/// The external load that a best case counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct LeastExternal {
+    /// Seconds of wait.
+    pub(super) wait: f64,
+    pub(super) kv_tokens: f64,
+    /// Running answers, weighted.
+    pub(super) running: f64,
 }
 
 impl BestCase {
@@ -49,24 +59,31 @@ impl BestCase {
         in_flight: u32::MAX,
     };
 
-    /// The best case of an endpoint.
-    pub(super) fn of(slot: &Slot) -> Self {
+    /// The best case of an endpoint. `external` is external load that it has at least.
+    pub(super) fn of(slot: &Slot, external: impl FnOnce(&Slot) -> LeastExternal) -> Self {
         let closed = slot.health.is_closed(slot.in_flight.requests());
         if slot.draining || slot.is_full() || slot.reports.asleep() || closed {
             return Self::CLOSED;
         }
-        let peers = slot.reports.peers();
+        let (peers, external) = (slot.reports.peers(), external(slot));
+        let least_wait = slot.in_flight.least_wait().get() + peers.booked.as_secs_f64();
+        let kv_tokens = external.kv_tokens + peers.kv_tokens as f64;
         Self {
-            least_wait: slot.in_flight.least_wait().get() + peers.booked.as_secs_f64(),
-            falling_wait: slot.in_flight.falling_wait(peers.booked),
-            kv_tokens: slot.in_flight.kv_tokens() as f64 + peers.kv_tokens as f64,
-            running: slot.in_flight.weighted_running(),
+            least_wait: least_wait + external.wait,
+            falling_wait: slot.in_flight.falling_wait(peers.booked) + external.wait,
+            kv_tokens: slot.in_flight.kv_tokens() as f64 + kv_tokens,
+            running: slot.in_flight.weighted_running() + external.running,
             per_token: slot.prefill.per_token.get(),
             per_pair: slot.prefill.per_pair.get(),
             slowdown: slot.speed.factor(),
             capacity: slot.kv_cache_tokens,
             in_flight: slot.all_in_flight(),
         }
+    }
+
+    /// The same with these tokens in the KV cache and running answers.
+    pub(crate) fn with_load(self, kv_tokens: f64, running: f64) -> Self {
+        Self { kv_tokens, running, ..self }
     }
 
     /// The best case of a group of both.

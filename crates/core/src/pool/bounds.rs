@@ -47,6 +47,21 @@ impl Bounds {
         }
     }
 
+    /// Sets the best cases of many slots. Computes in **O(slots)**.
+    pub(super) fn set_many(&mut self, best_cases: impl Iterator<Item = (u32, BestCase)>) {
+        for (slot, best_case) in best_cases {
+            self.loads.set(slot, best_case.load_class());
+            self.slots[slot as usize] = best_case;
+        }
+        let settle = |all: &[BestCase], groups: &mut [BestCase]| {
+            for (group, members) in groups.iter_mut().zip(all.chunks(64)) {
+                *group = best(members);
+            }
+        };
+        settle(&self.slots, &mut self.words);
+        settle(&self.words, &mut self.chunks);
+    }
+
     /// Sets the factors by which the endpoints of many slots are slower than described. Nothing
     /// else of a best case depends on them. Computes in **O(slots)**.
     pub(super) fn set_slowdowns(&mut self, slowdowns: impl Iterator<Item = (u32, f64)>) {
@@ -171,11 +186,13 @@ mod tests {
         ) {
             let mut bounds = Bounds::default();
             (0..slots).for_each(|_| bounds.push());
-            for (at, figures) in changes {
-                // Half of the changes fall into few words.
-                let slot = if at % 2 == 0 { at % slots } else { at % slots.min(near) };
-                bounds.set(slot, best_case(figures));
+            // Half of the changes fall into few words.
+            let slot = |at: u32| if at % 2 == 0 { at % slots } else { at % slots.min(near) };
+            let (single, many) = changes.split_at(changes.len() / 2);
+            for (at, figures) in single {
+                bounds.set(slot(*at), best_case(*figures));
             }
+            bounds.set_many(many.iter().map(|(at, figures)| (slot(*at), best_case(*figures))));
             bounds.set_slowdowns(slower.into_iter().map(|(at, slowdown)| (at % slots, slowdown)));
             let all: Vec<BestCase> = (0..slots).map(|slot| *bounds.slot(slot)).collect();
             let scan = |size: u32| all.chunks(size as usize).map(best).collect::<Vec<_>>();

@@ -8,6 +8,7 @@ use core::time::Duration;
 
 use super::in_flight::InFlightLoad;
 use super::peer_load::PeerLoad;
+use super::pool_reports::{PoolReports, ReportedMeans, Sample};
 use crate::load::Load;
 use crate::time::{Instant, decay};
 
@@ -33,15 +34,6 @@ pub(crate) struct Reports {
     peaks: [(Instant, Own); 4],
     /// The load that peers have in flight there, of all of them.
     peers: PeerLoad,
-}
-
-/// External load in one report, in whole requests and tokens, so that sums over a pool stay exact.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Sample {
-    waiting: Option<u32>,
-    running: Option<u32>,
-    /// Share of the KV cache in millionths, since caches of a pool differ in size.
-    kv_usage: Option<u32>,
 }
 
 /// An endpoint's whole load by its last report, of this gateway and of others.
@@ -72,20 +64,6 @@ pub(crate) struct ExternalLoad {
     pub(crate) kv_tokens: f64,
     /// Seconds of predicted prefill that peers have booked, beside the requests of `waiting`.
     pub(crate) booked: f64,
-}
-
-/// Sums of the last reports of a pool's endpoints.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct PoolReports {
-    waiting: Total,
-    running: Total,
-    kv_usage: Total,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Total {
-    count: u64,
-    sum: u64,
 }
 
 /// The load of this gateway and its peers, as the endpoint would report it.
@@ -201,26 +179,53 @@ impl Reports {
         if pool.are_empty() {
             return ExternalLoad::default();
         }
-        let confidence = |at: Instant| {
-            decay(now.saturating_since(at).as_secs_f64() / lifetime.as_secs_f64().max(1e-6))
-        };
-        let all = self.sampled_at.map(|at| (at, confidence(at)));
+        let all = self.sampled_at.map(|at| (at, confidence(now, at, lifetime)));
+        self.blend(&pool.means(), capacity, |_, taken| match all {
+            // Usually all values were measured at once.
+            Some((at, confidence)) if at == taken => confidence,
+            _ => confidence(now, taken, lifetime),
+        })
+    }
+
+    /// What the estimate is at least during a period, but for rounding, while the means of the
+    /// pool's reports are at least `least`.
+    ///
+    /// It is less, the lower the means are. In time it falls where the sample is above the mean,
+    /// and rises elsewhere.
+    pub(super) fn least(
+        &self,
+        (from, until): (Instant, Instant),
+        least: &ReportedMeans,
+        capacity: u32,
+        lifetime: Duration,
+    ) -> ExternalLoad {
+        self.blend(least, capacity, |falls, taken| {
+            confidence(if falls { until } else { from }, taken, lifetime)
+        })
+    }
+
+    /// The estimate from the last samples and the pool's means. `confidence` is the weight of a
+    /// sample, from whether it is above the mean and from when it was taken.
+    #[inline(always)]
+    fn blend(
+        &self,
+        means: &ReportedMeans,
+        capacity: u32,
+        confidence: impl Fn(bool, Instant) -> f64,
+    ) -> ExternalLoad {
         let blend = |sample: Option<u32>, taken: Option<Instant>, mean: f64| match (sample, taken) {
             (Some(sample), Some(taken)) => {
-                // Usually all values were measured at once.
-                let confidence = match all {
-                    Some((at, confidence)) if at == taken => confidence,
-                    _ => confidence(taken),
-                };
-                confidence * f64::from(sample) + (1.0 - confidence) * mean
+                let sample = f64::from(sample);
+                let confidence = confidence(sample > mean, taken);
+                confidence * sample + (1.0 - confidence) * mean
             }
             _ => mean,
         };
         let (sample, taken) = (&self.sample, &self.taken);
-        let kv_usage = blend(sample.kv_usage, taken.kv_usage, pool.kv_usage.mean());
+        let kv_usage = blend(sample.kv_usage, taken.kv_usage, means.kv_usage);
         ExternalLoad {
-            waiting: blend(sample.waiting, taken.waiting, pool.waiting.mean()),
-            running: blend(sample.running, taken.running, pool.running.mean()),
+            waiting: blend(sample.waiting, taken.waiting, means.waiting),
+            running: blend(sample.running, taken.running, means.running),
             kv_tokens: kv_usage / 1e6 * f64::from(capacity),
             booked: 0.0,
         }
@@ -276,31 +281,6 @@ impl Reports {
     }
 }
 
-impl PoolReports {
-    /// Replaces the sample of one endpoint in the sums.
-    pub(crate) fn replace(&mut self, before: Sample, after: Sample) {
-        self.waiting.replace(before.waiting, after.waiting);
-        self.running.replace(before.running, after.running);
-        self.kv_usage.replace(before.kv_usage, after.kv_usage);
-    }
-
-    /// Whether no endpoint has ever reported.
-    const fn are_empty(&self) -> bool {
-        self.waiting.count == 0 && self.running.count == 0 && self.kv_usage.count == 0
-    }
-}
-
-impl Total {
-    fn replace(&mut self, before: Option<u32>, after: Option<u32>) {
-        self.count = self.count + u64::from(after.is_some()) - u64::from(before.is_some());
-        self.sum = self.sum + u64::from(after.unwrap_or(0)) - u64::from(before.unwrap_or(0));
-    }
-
-    fn mean(self) -> f64 {
-        if self.count == 0 { 0.0 } else { self.sum as f64 / self.count as f64 }
-    }
-}
-
 impl Own {
     fn of(in_flight: &InFlightLoad, peers: &PeerLoad, expected_output_tokens: f64) -> Self {
         let kv_tokens = in_flight.expected_kv_tokens(expected_output_tokens);
@@ -320,6 +300,11 @@ impl Own {
             kv_tokens: self.kv_tokens.max(other.kv_tokens),
         }
     }
+}
+
+/// The weight of a sample that was taken at `taken`, against the pool's mean.
+fn confidence(now: Instant, taken: Instant, lifetime: Duration) -> f64 {
+    decay(now.saturating_since(taken).as_secs_f64() / lifetime.as_secs_f64().max(1e-6))
 }
 
 #[cfg(test)]

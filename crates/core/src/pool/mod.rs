@@ -7,6 +7,7 @@ mod engine_view;
 mod error;
 mod evictions;
 mod external_load;
+mod forecast;
 mod health;
 mod in_flight;
 mod load_classes;
@@ -14,7 +15,9 @@ mod multiset;
 mod outcome;
 mod peer_load;
 mod peers;
+mod pool_reports;
 mod profile_marks;
+mod renewal;
 mod slot;
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -23,7 +26,6 @@ use alloc::vec::Vec;
 use core::num::NonZeroU32;
 use core::time::Duration;
 
-use crate::cost::settle_speeds;
 use crate::endpoint::{Endpoint, EndpointId};
 use crate::load::Load;
 use crate::time::Instant;
@@ -33,12 +35,15 @@ pub(crate) use block_layout::BlockLayout;
 pub(crate) use bounds::{Bounds, CHUNK};
 pub use error::{EndpointError, UnknownEndpoint};
 pub(crate) use evictions::Shortfall;
-pub(crate) use external_load::{ExternalLoad, PoolReports};
+pub(crate) use external_load::ExternalLoad;
+use forecast::Forecast;
+pub(crate) use forecast::LearnedMeans;
 pub use health::{BackoffCause, HealthState};
 pub(crate) use health::{BackoffPeriods, Outcome, OutcomeContext};
 pub(crate) use in_flight::{AnswerWeight, InFlightLoad};
 pub(crate) use load_classes::{FULL_CACHE, LoadClass, WORD};
 pub use peer_load::PeerLoad;
+pub(crate) use pool_reports::PoolReports;
 pub(crate) use profile_marks::ProfileMarks;
 pub(crate) use slot::Slot;
 
@@ -63,6 +68,8 @@ pub(crate) struct Pool {
     /// The number of endpoints that list each model.
     models: Multiset<String>,
     reports: PoolReports,
+    /// External load that the best cases count.
+    forecast: Forecast,
     /// Outcomes of all endpoints in rotation.
     outcomes: health::Window,
     suspects: health::SuspectFlows,
@@ -140,6 +147,7 @@ impl Pool {
             layouts: Multiset::new(),
             models: Multiset::new(),
             reports: PoolReports::default(),
+            forecast: Forecast::new(),
             outcomes: health::Window::default(),
             suspects: health::SuspectFlows::default(),
             dispatches: 0,
@@ -207,7 +215,7 @@ impl Pool {
         self.layouts.remove(&slot.layout);
         slot.endpoint.models.iter().for_each(|model| self.models.remove(model));
         self.suspects.leave(id.slot);
-        self.reports.replace(slot.reports.sample(), external_load::Sample::default());
+        self.reports.replace(slot.reports.sample(), pool_reports::Sample::default());
         self.draining -= usize::from(slot.draining);
         self.at_work &= !self.names.is_empty();
         Ok(slot)
@@ -378,7 +386,7 @@ impl Pool {
             view.report(now, load);
         }
         self.reports.replace(before, after);
-        // The best case depends on whether the engine sleeps.
+        // The best case depends on the external load, and on whether the engine sleeps.
         self.refresh_bounds(id);
         Ok(())
     }
@@ -399,17 +407,6 @@ impl Pool {
         for slot in self.slots.iter_mut().flatten() {
             slot.is_window = last.is_some_and(|last| (slot.key, slot.id.slot) <= last);
         }
-    }
-
-    /// Updates the endpoints' learned speeds. Computes in **O(endpoints)**.
-    pub(crate) fn settle(&mut self, now: Instant) {
-        settle_speeds(now, self.slots.iter_mut().flatten().map(|slot| &mut slot.speed));
-        let slots = self.slots.iter().flatten();
-        self.bounds.set_slowdowns(slots.map(|slot| (slot.id.slot, slot.speed.factor())));
-        debug_assert!(
-            self.iter().all(|slot| BestCase::of(slot).is_same(self.bounds.slot(slot.id.slot))),
-            "invariant: best cases follow their endpoints"
-        );
     }
 
     /// Reserves capacity on the endpoint `id`.
@@ -546,7 +543,8 @@ impl Pool {
 
     fn rebound(&mut self, id: EndpointId) {
         if let Some(slot) = self.slots[id.slot as usize].as_ref().filter(|slot| slot.id == id) {
-            self.bounds.set(id.slot, BestCase::of(slot));
+            let best_case = BestCase::of(slot, |slot| self.forecast.least(slot));
+            self.bounds.set(id.slot, best_case);
             self.ties[id.slot as usize] = Tie { key: slot.key, layout: slot.layout };
             if let Some(marks) = &mut self.marks {
                 marks.set_open_capacity(id.slot, slot.open_capacity());

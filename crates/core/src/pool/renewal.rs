@@ -1,0 +1,60 @@
+//! Lower bounds that are computed anew for all endpoints, as learned speeds and the external load
+//! that best cases count change with time.
+
+use super::Pool;
+use super::best_case::{BestCase, LeastExternal};
+use super::bounds::Bounds;
+use super::forecast::LearnedMeans;
+use crate::cost::settle_speeds;
+use crate::time::Instant;
+
+impl Pool {
+    /// Updates the endpoints' learned speeds. Computes in **O(endpoints)**.
+    pub(crate) fn settle(&mut self, now: Instant, learned: &LearnedMeans) {
+        settle_speeds(now, self.slots.iter_mut().flatten().map(|slot| &mut slot.speed));
+        if self.forecast.is_active() {
+            self.forecast(now, learned);
+        } else {
+            let slots = self.slots.iter().flatten();
+            self.bounds.set_slowdowns(slots.map(|slot| (slot.id.slot, slot.speed.factor())));
+        }
+        debug_assert!(
+            self.forecast.is_active()
+                || self.iter().all(|slot| {
+                    let best_case = BestCase::of(slot, |_| LeastExternal::default());
+                    best_case.is_same(self.bounds.slot(slot.id.slot))
+                }),
+            "invariant: best cases follow their endpoints"
+        );
+    }
+
+    /// Moves the clock to `now`. Where best cases are no lower bounds any more, because external
+    /// load may have become less, they are computed anew, in **O(endpoints)**.
+    pub(crate) fn advance(&mut self, now: Instant, learned: &LearnedMeans) {
+        self.forecast.advance(now);
+        if !self.forecast.holds(now, &self.reports, learned) {
+            self.forecast(now, learned);
+        }
+    }
+
+    /// The best cases of all endpoints for the search's lower bounds, if they are such at `now`.
+    pub(crate) fn bounds_at(&self, now: Instant, learned: &LearnedMeans) -> Option<&Bounds> {
+        self.forecast.holds(now, &self.reports, learned).then_some(&self.bounds)
+    }
+
+    /// Whether best cases count external load.
+    pub(crate) const fn has_forecast(&self) -> bool {
+        self.forecast.is_active()
+    }
+
+    fn forecast(&mut self, now: Instant, learned: &LearnedMeans) {
+        let Self { forecast, slots, .. } = self;
+        forecast.begin(now, &self.reports, learned);
+        self.bounds.set_many(
+            slots
+                .iter()
+                .flatten()
+                .map(|slot| (slot.id.slot, BestCase::of(slot, |slot| forecast.least(slot)))),
+        );
+    }
+}
