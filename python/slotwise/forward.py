@@ -87,6 +87,15 @@ class Reply:
         """The whole body."""
         return b"".join([chunk async for chunk in self._body])
 
+    def expire(self) -> None:
+        """Ends the reply, because the time of the whole request is over.
+
+        Cancels the request at the engine. A stream ends with an error event of the client's API.
+        Where none can follow, iterating raises :class:`TimeoutError`. Changes nothing after the
+        end. For ``loop.call_later``: it may be called while a task iterates.
+        """
+        self._body._expire()
+
     async def aclose(self) -> None:
         """Cancels the request, and closes the connection to the engine."""
         await self._body.aclose()
@@ -179,6 +188,8 @@ class Body:
         self._prefilling: tuple[int, asyncio.Task[tuple[int, bytes]]] | None = None
         # A chunk comes next, and no output.
         self._flows = False
+        # The time of the request is over.
+        self._expired = False
         self._closed = False
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -205,6 +216,14 @@ class Body:
         if not self._closed:
             self._limit.close()
             self._exchange.handle_client_disconnected()
+
+    def _expire(self) -> None:
+        if self._closed or self._exchange.ended:
+            return
+        self._expired, self._flows = True, False
+        self._error = self._silent()
+        self._exchange.handle_close("expired")
+        self._limit.expire()
 
     async def _next(self) -> bytes:
         while True:
@@ -373,8 +392,10 @@ class Body:
             self._limit.end()
             self._exchange.end_wait(self._loop.time())
 
-    def _silent(self) -> IdleTimeoutError:
-        """The error of an endpoint that has sent nothing within the idle limit."""
+    def _silent(self) -> TimeoutError:
+        """The error of an endpoint that has sent nothing within the limit."""
+        if self._expired:
+            return TimeoutError("the request took too long")
         return IdleTimeoutError(*self._exchange.idle_limit())
 
     async def _close(self) -> None:

@@ -81,6 +81,12 @@ class IdleLimit:
         expired, self._expired = self._expired, False
         return expired and task is not None and task.uncancel() <= self._cancelling
 
+    def expire(self) -> None:
+        """Ends the current wait now, as its limit does."""
+        if self._task is not None and not self._expired:
+            self._expired = True
+            self._task.cancel()
+
     def close(self) -> None:
         """Cancels the timer."""
         if self._timer is not None:
@@ -112,8 +118,7 @@ class IdleLimit:
         elif self._deadline > now:
             self._set_timer(loop, now)
             return
-        self._expired = True
-        self._task.cancel()
+        self.expire()
 
 
 SHORTEST = 30.0

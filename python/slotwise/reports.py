@@ -79,8 +79,9 @@ FinishReason: TypeAlias = Literal[
 ]
 """Why an engine stopped. ``abort`` and ``error`` are failures, even with a success status."""
 
-CloseReason: TypeAlias = Literal["clean", "broken", "timed_out", "client_disconnected"]
-"""How a connection ended."""
+CloseReason: TypeAlias = Literal["clean", "broken", "timed_out", "client_disconnected", "expired"]
+"""How a connection ended. ``timed_out``: the endpoint sent nothing for too long. ``expired``: the
+time of the whole request was over."""
 
 End: TypeAlias = Literal[
     "complete",
@@ -90,6 +91,7 @@ End: TypeAlias = Literal[
     "full",
     "timed_out",
     "client_disconnected",
+    "expired",
     "cut",
     "unreadable",
     "unreachable",
@@ -99,8 +101,8 @@ End: TypeAlias = Literal[
 ``complete``: the client has the whole answer. ``aborted``: the engine aborted it. ``failed``: the
 engine failed. ``refused``: every endpoint would refuse the request. ``full``: the endpoint accepts
 no requests now. ``timed_out``: a timeout expired. ``client_disconnected``: the client disconnected.
-``cut``: the connection broke. ``unreadable``: the body is malformed JSON. ``unreachable``: there
-was no connection."""
+``expired``: the time of the whole request was over. ``cut``: the connection broke.
+``unreadable``: the body is malformed JSON. ``unreachable``: there was no connection."""
 
 Retry: TypeAlias = Literal["never", "if_nothing_sent"]
 """Whether a request may be sent to another endpoint."""

@@ -54,6 +54,20 @@ class Gateway:
         return stats.completed, stats.failed, stats.cancelled, stats.in_flight
 
 
+class OpenResponse:
+    """A stream that stays open after a part of an event."""
+
+    status_code = 200
+    headers = {"content-type": "text/event-stream"}
+
+    async def aiter_bytes(self) -> AsyncIterator[bytes]:
+        yield EVENT + b"data: {"
+        await asyncio.Event().wait()
+
+    async def aclose(self) -> None:
+        pass
+
+
 @asynccontextmanager
 async def gateway(*manners: str | int) -> AsyncIterator[Gateway]:
     async with engines(*manners) as pool, httpx.AsyncClient(timeout=None) as client:
@@ -187,6 +201,52 @@ def test_a_stream_that_has_begun_is_never_asked_again() -> None:
             assert reply.lease is not None and reply.lease.outcome.end == "cut"
             assert (host.pool[0].asked, host.pool[1].asked) == (1, 0)
             assert host.counts() == (0, 1, 0, 0)
+
+    run(test)
+
+
+def test_a_stream_whose_time_is_over_ends_with_an_error_event() -> None:
+    async def test() -> None:
+        async with gateway("slow") as host:
+            reply = await host.ask()
+            reading = asyncio.ensure_future(reply.read())
+            while host.pool[0].held == 0:
+                await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            reply.expire()
+            reply.expire()
+            event = (await reading).removeprefix(EVENT).removeprefix(b"data: ")
+            assert json.loads(event)["error"]["code"] == "request_timeout"
+            assert reply.lease is not None and reply.lease.outcome.end == "expired"
+            assert host.counts() == (0, 0, 1, 0)
+            # Between two chunks, nothing waits.
+            reply = await host.ask()
+            assert await anext(reply.__aiter__()) == EVENT
+            reply.expire()
+            assert await reply.read() == b"data: " + event
+            host.pool[0].gate.set()
+            reply = await host.ask()
+            assert (await reply.read()).endswith(DONE)
+            reply.expire()
+            assert host.counts() == (1, 0, 2, 0)
+
+    run(test)
+
+
+def test_a_body_that_no_event_can_follow_raises_when_its_time_is_over() -> None:
+    async def test() -> None:
+        async with gateway("good") as host:
+
+            async def send(url: str) -> OpenResponse:
+                return OpenResponse()
+
+            reply = await host.scheduler.forward(send, body=BODY, path=PATH)
+            reading = asyncio.ensure_future(reply.read())
+            await asyncio.sleep(0)
+            reply.expire()
+            with pytest.raises(TimeoutError, match="took too long"):
+                await reading
+            assert host.counts() == (0, 0, 1, 0)
 
     run(test)
 

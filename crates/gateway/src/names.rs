@@ -153,7 +153,7 @@ named! {
     PriorityOrder { LowFirst, HighFirst }
     BodyShape { OpenAi, Anthropic }
     SafetyStage { Prompt, Answer, Stream }
-    CloseReason { Clean, Broken, TimedOut, ClientDisconnected }
+    CloseReason { Clean, Broken, TimedOut, ClientDisconnected, Expired }
     Algorithm { Sha256, Sha256Cbor, Xxhash, XxhashCbor }
     Api {
         ChatCompletions, Completions, Responses, Embeddings, Messages, InferenceGenerate, Generate,

@@ -230,7 +230,7 @@ fn half_a_json_answer_is_asked_elsewhere() {
 
 #[test]
 fn a_stream_that_breaks_after_its_end_ends_cleanly() {
-    for close in [CloseReason::TimedOut, CloseReason::Broken] {
+    for close in [CloseReason::TimedOut, CloseReason::Broken, CloseReason::Expired] {
         let mut gateway = gateway();
         let mut exchange = sent(&mut gateway);
         exchange.handle_head(200, STREAM);
@@ -249,6 +249,7 @@ fn a_stream_that_is_cut_ends_with_an_error_event() {
         (CloseReason::Clean, StreamError::Cut),
         (CloseReason::Broken, StreamError::Cut),
         (CloseReason::TimedOut, StreamError::TimedOut),
+        (CloseReason::Expired, StreamError::Expired),
     ];
     for (close, error) in cases {
         for (path, shape) in
@@ -266,9 +267,45 @@ fn a_stream_that_is_cut_ends_with_an_error_event() {
                 .filter(|output| *output != Output::Abort)
                 .collect();
             assert_eq!(outputs, [Output::Body(error.event(shape).into_bytes()), Output::End]);
-            assert_eq!((in_flight(&gateway), gateway.scheduler().stats().failed), ((0, 0), 1));
+            let stats = gateway.scheduler().stats();
+            // The endpoint is not to blame for a request that takes too long.
+            let expected = if error == StreamError::Expired { (0, 1) } else { (1, 0) };
+            assert_eq!((stats.failed, stats.cancelled), expected);
+            assert_eq!(in_flight(&gateway), (0, 0));
         }
     }
+}
+
+#[test]
+fn the_end_of_the_time_before_the_reply_leaves_the_refusal_to_the_host() {
+    let mut gateway = gateway();
+    let mut undecided = Exchange::new(BodyShape::OpenAi);
+    undecided.handle_close(&mut gateway, NOW, CloseReason::Expired);
+    assert_eq!((outputs(&mut undecided), undecided.has_ended()), (vec![], true));
+
+    let mut waiting = sent(&mut gateway);
+    let mut begun = sent(&mut gateway);
+    begun.handle_head(200, OBJECT);
+    begun.handle_chunk(&mut gateway, NOW, &JSON[..9]);
+    for exchange in [&mut waiting, &mut begun] {
+        exchange.handle_close(&mut gateway, NOW, CloseReason::Expired);
+        assert_eq!(outputs(exchange), [Output::Abort]);
+    }
+    assert_eq!((in_flight(&gateway), gateway.scheduler().stats().cancelled), ((0, 0), 2));
+}
+
+#[test]
+fn the_end_of_the_time_takes_nothing_from_an_answer_that_has_ended() {
+    let mut gateway = gateway();
+    let mut exchange = sent(&mut gateway);
+    exchange.handle_head(200, OBJECT);
+    exchange.handle_chunk(&mut gateway, NOW, JSON);
+    exchange.handle_close(&mut gateway, NOW, CloseReason::Clean);
+    exchange.handle_close(&mut gateway, NOW, CloseReason::Expired);
+    assert!(matches!(
+        &outputs(&mut exchange)[..],
+        [Output::Reply(_), Output::Body(_), Output::End]
+    ));
 }
 
 #[test]

@@ -41,6 +41,7 @@ fn engine() -> impl Strategy<Value = Engine> {
         2 => Just(CloseReason::Broken),
         1 => Just(CloseReason::TimedOut),
         1 => Just(CloseReason::ClientDisconnected),
+        1 => Just(CloseReason::Expired),
     ];
     let status = prop_oneof![5 => Just(200), 3 => proptest::sample::select(vec![
         204_u16, 400, 404, 429, 500, 503, 0, 999,
@@ -78,18 +79,21 @@ fn expected(asked: &[Engine], refusal: &Client) -> Client {
         let mut body = chunks.concat();
         let may_add = reader.is_between_events();
         let outcome = reader.finish(*close);
-        if *close == CloseReason::ClientDisconnected {
-            return if sent {
-                Client { status: Some(*status), body, ended: None }
-            } else {
-                Client::default()
-            };
+        match close {
+            CloseReason::ClientDisconnected if sent => {
+                return Client { status: Some(*status), body, ended: None };
+            }
+            CloseReason::Expired if sent => {}
+            // The host refuses what has expired.
+            CloseReason::ClientDisconnected | CloseReason::Expired => return Client::default(),
+            _ => {}
         }
         if sent || !outcome.may_retry(false) {
             let mut ended = !sent || *close == CloseReason::Clean || outcome.is_complete();
             let error = match outcome.end {
                 AnswerEnd::Cut => Some(StreamError::Cut),
                 AnswerEnd::TimedOut => Some(StreamError::TimedOut),
+                AnswerEnd::Expired => Some(StreamError::Expired),
                 _ => None,
             };
             if let (Some(error), true) = (error, sent && may_add) {

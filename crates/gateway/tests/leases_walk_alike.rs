@@ -176,8 +176,8 @@ fn endpoint(value: &Value) -> Result<EndpointId, Raised> {
 }
 
 fn close(value: &Value) -> Result<CloseReason, Raised> {
-    use CloseReason::{Broken, Clean, ClientDisconnected, TimedOut};
-    let all = [Clean, Broken, TimedOut, ClientDisconnected];
+    use CloseReason::{Broken, Clean, ClientDisconnected, Expired, TimedOut};
+    let all = [Clean, Broken, TimedOut, ClientDisconnected, Expired];
     all.into_iter().find(|close| close.as_str() == value).ok_or(Raised("invalid"))
 }
 

@@ -32,7 +32,7 @@ pub struct ReportedUsage {
 pub struct Outcome {
     /// How it ended.
     #[napi(
-        ts_type = "'complete' | 'aborted' | 'failed' | 'refused' | 'full' | 'timed_out' | 'client_disconnected' | 'cut' | 'unreadable' | 'unreachable'"
+        ts_type = "'complete' | 'aborted' | 'failed' | 'refused' | 'full' | 'timed_out' | 'client_disconnected' | 'expired' | 'cut' | 'unreadable' | 'unreachable'"
     )]
     pub end: &'static str,
     /// Whether another endpoint may be asked.

@@ -43,7 +43,7 @@ fn error_events_are_as_their_libraries_read_them() {
         StreamError::TimedOut.event(BodyShape::Anthropic),
         "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"timeout_error\",\"message\":\"the engine sent nothing for too long within the answer\"}}\n\n"
     );
-    for error in [StreamError::Cut, StreamError::TimedOut] {
+    for error in [StreamError::Cut, StreamError::TimedOut, StreamError::Expired] {
         for shape in [BodyShape::OpenAi, BodyShape::Anthropic] {
             let mut reader = ResponseReader::new(200, "text/event-stream");
             reader.feed(b"data: {\"choices\":[{\"text\":\"a\"}]}\n\n");

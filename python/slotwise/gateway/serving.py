@@ -67,6 +67,7 @@ class Serving:
         self.mirrors: list[tuple[Target, Pool]] = []
         self.observed: ObservedRequest
         self.add_usage: bool = False
+        self.expiry: asyncio.TimerHandle | None = None
 
     async def run(self) -> web.StreamResponse:
         """Serves the request. Raises what refuses it before it is admitted."""
@@ -102,6 +103,7 @@ class Serving:
                     if safety is not None:
                         self.body = await safety.prompt(self.body)
                     reply = await self._ask(admitted)
+                    self._limit(reply, limit)
                     return await self._send(reply, admitted, safety)
         except RefusedError as refused:
             return self._with_limits(of_error(refused, request.path), admitted)
@@ -110,6 +112,8 @@ class Serving:
                 raise
             return self._timed_out(admitted)
         finally:
+            if self.expiry is not None:
+                self.expiry.cancel()
             self._settle(admitted, reply)
             if reply is not None:
                 await reply.aclose()
@@ -243,6 +247,13 @@ class Serving:
                 _report(reply)
         return response
 
+    def _limit(self, reply: Reply, limit: asyncio.Timeout) -> None:
+        """Lets the reply end by itself when its time is over, so that the client learns why."""
+        when = limit.when()
+        if when is not None:
+            self.expiry = asyncio.get_running_loop().call_at(when, reply.expire)
+            limit.reschedule(when + _LAST_WORDS)
+
     def _break(self, error: Exception) -> None:
         """Ends the client's connection within the answer, so that it is not taken for whole."""
         transport = self.request.transport
@@ -304,5 +315,7 @@ _NO_ROOM = (429, 503)
 """The statuses of a scheduler that has no room or no endpoint."""
 _ON_REQUEST = ("chat_completions", "completions")
 """The APIs whose streams report their usage only if the body requests it."""
+_LAST_WORDS = 5.0
+"""Seconds that a client has to read the end of a reply whose time is over."""
 _BYTES_A_TOKEN = 4
 """Bytes of text that a quota books as one token, until the engine reports the usage."""

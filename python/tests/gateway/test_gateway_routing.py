@@ -6,8 +6,10 @@ import asyncio
 import json
 from typing import Any
 
+import pytest
 from aiohttp import web
-from engines import Engine, engines
+from engines import EVENT, Engine, engines
+from fake_time import Time
 from running import ASKED, CHAT, run, serving
 from slotwise.gateway.demo import DemoEngine
 from slotwise.gateway.server import Listener
@@ -179,28 +181,43 @@ def test_a_fallback_pool_serves_what_the_first_pool_has_no_room_for() -> None:
     run(test)
 
 
-def test_a_rule_limits_the_time_of_a_request() -> None:
+def test_a_rule_limits_the_time_of_a_request(
+    time: Time, caplog: pytest.LogCaptureFixture
+) -> None:
     async def test() -> None:
         async with engines("late", "slow") as (late, slow):
-            configured = pools(late=late, slow=slow)
             rules = [
                 {
                     "name": name,
                     "matches": [{"headers": [{"name": "x-pool", "value": name}]}],
                     "backends": [{"pool": name}],
-                    "timeout": 0.05,
+                    "timeout": 5,
                 }
                 for name in ("late", "slow")
             ]
-            async with serving({"pools": configured, "rules": rules}) as host:
-                headers = {"x-pool": "late"}
-                async with host.client.post(
-                    CHAT, json={**ASKED, "model": "late"}, headers=headers
-                ) as answer:
-                    assert answer.status == 504, await answer.text()
-                assert host.stats("late").in_flight == 0
+            async with serving({"pools": pools(late=late, slow=slow), "rules": rules}) as host:
 
-    run(test)
+                async def ask(pool: str, path: str = CHAT) -> tuple[int, bytes]:
+                    asked = {**ASKED, "model": pool, "max_tokens": 4}
+                    headers = {"x-pool": pool}
+                    async with host.client.post(path, json=asked, headers=headers) as answer:
+                        return answer.status, await answer.read()
+
+                status, body = await ask("late")
+                assert (status, json.loads(body)["error"]["code"]) == (504, "request_timeout")
+                # After the first byte, an error event ends the stream.
+                status, body = await ask("slow")
+                event = body.removeprefix(EVENT).removeprefix(b"data: ")
+                assert (status, json.loads(event)["error"]["code"]) == (200, "request_timeout")
+                _, body = await ask("slow", "/v1/messages")
+                assert body.startswith(EVENT + b"event: error\ndata: ")
+                assert caplog.text.count("an answer broke off: expired") == 2
+                # The engines are not to blame.
+                for name, cancelled in (("late", 1), ("slow", 2)):
+                    stats = host.stats(name)
+                    assert (stats.in_flight, stats.failed, stats.cancelled) == (0, 0, cancelled)
+
+    time.run(test())
 
 
 def test_models_of_a_pool_without_a_list_come_from_its_engines() -> None:

@@ -309,9 +309,16 @@ impl Exchange {
 
     /// The connection to the endpoint ended, or the host gave up waiting for it
     /// ([`CloseReason::TimedOut`]): see [`wait`](Self::wait).
+    ///
+    /// [`CloseReason::Expired`] may come at any time: the host limits the time of whole requests,
+    /// and that of this one is over. The request is cancelled. A reply that has begun ends as one
+    /// that is cut does. Before that, only [`Output::Abort`] follows, and the host refuses the
+    /// request.
     pub fn handle_close(&mut self, gateway: &mut Gateway, now: Instant, close: CloseReason) {
-        if close == CloseReason::ClientDisconnected {
-            return self.handle_client_disconnected(gateway, now);
+        match close {
+            CloseReason::ClientDisconnected => return self.leave(gateway, now, close),
+            CloseReason::Expired if !self.has_replied() => return self.leave(gateway, now, close),
+            _ => {}
         }
         match core::mem::replace(&mut self.state, State::Ended(None)) {
             State::Sent(mut lease) => {
@@ -356,6 +363,11 @@ impl Exchange {
     /// The client left: cancels the request wherever it is. No output but [`Output::Abort`]
     /// follows.
     pub fn handle_client_disconnected(&mut self, gateway: &mut Gateway, now: Instant) {
+        self.leave(gateway, now, CloseReason::ClientDisconnected);
+    }
+
+    /// No reply is read: the client has left, or gets a refusal of the host's.
+    fn leave(&mut self, gateway: &mut Gateway, now: Instant, close: CloseReason) {
         self.outputs.retain(|output| matches!(output, Output::Abort));
         if self.has_ended() {
             return;
@@ -367,7 +379,7 @@ impl Exchange {
             | State::Looking(mut lease, _)
             | State::Replying(mut lease) => {
                 self.drop_prefill();
-                lease.close(gateway, now, CloseReason::ClientDisconnected);
+                lease.close(gateway, now, close);
                 self.outputs.push_back(Output::Abort);
                 self.state = State::Ended(Some(lease));
             }
@@ -433,6 +445,11 @@ impl Exchange {
     /// Whether no input changes anything any more.
     pub const fn has_ended(&self) -> bool {
         matches!(self.state, State::Ended(_))
+    }
+
+    /// Whether the client gets a reply, or has got it.
+    const fn has_replied(&self) -> bool {
+        matches!(self.state, State::Replying(_) | State::Ended(_))
     }
 
     /// Takes the dispatch, or gives its reservation back.

@@ -89,6 +89,7 @@ pub(super) const fn stream_error(outcome: &Outcome) -> Option<StreamError> {
     match outcome.end {
         AnswerEnd::Cut => Some(StreamError::Cut),
         AnswerEnd::TimedOut => Some(StreamError::TimedOut),
+        AnswerEnd::Expired => Some(StreamError::Expired),
         _ => None,
     }
 }

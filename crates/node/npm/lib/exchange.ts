@@ -64,11 +64,13 @@ export async function exchange(
   options: ForwardOptions,
 ): Promise<Reply> {
   const {
-    attempts = 3, exclude, answersAs, addUsage, connector, bootstrapPort, primaryPort, idleTimeoutMs, ...others
+    attempts = 3, exclude, answersAs, addUsage, connector, bootstrapPort, primaryPort, idleTimeoutMs, expires,
+    ...others
   } = options;
   const limit = idleLimit({ idleTimeoutMs });
   const exclusions = exclude === undefined ? [] : numbers('exclude', exclude);
   checkSignal(options.signal);
+  checkSignal(expires);
   const stages =
     connector === undefined ? null : { connector, bootstrapPort, primaryPort, roomSalt: randomSalt() };
   const path = String(request.path ?? '');
@@ -85,7 +87,7 @@ export async function exchange(
     const body = changes ? native.callBody(path, readWire('body', asked.body)) : undefined;
     return ask(url, signal, { headers: headers as [string, string][], body });
   };
-  return new Exchange(scheduler, native, options.signal).run(askEngine, asked, others);
+  return new Exchange(scheduler, native, options.signal, expires).run(askEngine, asked, others);
 }
 
 /** Rooms of other gateways must differ. */
@@ -118,7 +120,23 @@ class Exchange implements Reply {
   readonly #signal: AbortSignal | undefined;
   readonly #idle: Idle;
   readonly #deadline: Deadline;
-  readonly #leave = (): void => this.end();
+  readonly #expires: AbortSignal | undefined;
+  /** Ends the wait for a decision as soon as one of the two signals aborts. */
+  readonly #over: AbortController | undefined;
+  readonly #leave = (): void => {
+    this.#over?.abort(this.#signal?.reason);
+    this.end();
+  };
+  readonly #expire = (): void => {
+    const [answer, reason] = [this.#answer, this.#expires?.reason];
+    this.#over?.abort(reason);
+    if (this.#hasReplied) {
+      this.#close('expired', reason);
+      answer?.cancel();
+    } else {
+      this.end();
+    }
+  };
   /** Aborts the attempt. */
   #attempt = new AbortController();
   /** Ends the wait for the head of the attempt. */
@@ -135,14 +153,29 @@ class Exchange implements Reply {
   /** Whether the headers of the endpoint that answers have come. */
   #hasAnswer = false;
 
-  constructor(scheduler: Scheduler, native: NativeExchange, signal: AbortSignal | undefined) {
+  constructor(
+    scheduler: Scheduler,
+    native: NativeExchange,
+    signal: AbortSignal | undefined,
+    expires: AbortSignal | undefined,
+  ) {
     this.#scheduler = scheduler;
     this.#native = native;
     this.#signal = signal;
+    this.#expires = expires;
     const clock = () => scheduler.clock();
     this.#idle = new Idle(native, clock);
     this.#deadline = new Deadline(native, clock, () => this.#answer?.cancel());
     signal?.addEventListener('abort', this.#leave);
+    if (expires === undefined) {
+      return;
+    }
+    this.#over = new AbortController();
+    expires.addEventListener('abort', this.#expire);
+    const aborted = [signal, expires].find((one) => one?.aborted);
+    if (aborted !== undefined) {
+      this.#over.abort(aborted.reason);
+    }
   }
 
   /** Polls until there is a response for the client. */
@@ -173,7 +206,7 @@ class Exchange implements Reply {
           default:
             await this.#read();
         }
-        this.#signal?.throwIfAborted();
+        this.#until?.throwIfAborted();
       }
     } catch (error) {
       this.end();
@@ -181,11 +214,16 @@ class Exchange implements Reply {
     }
   }
 
+  /** Aborts when no reply is awaited any more. */
+  get #until(): AbortSignal | undefined {
+    return this.#over?.signal ?? this.#signal;
+  }
+
   async #dispatch(request: HttpRequest, options: AcquireOptions): Promise<void> {
     const { native } = this.#scheduler;
     try {
       const exclude = this.#native.excluded;
-      const dispatch = await this.#scheduler.decide(request, { ...options, exclude });
+      const dispatch = await this.#scheduler.decide(request, { ...options, exclude, signal: this.#until });
       const { requestId, endpointId, firstTokenIn, streams } = dispatch;
       this.#dispatched = dispatch;
       this.#input((now) =>
@@ -283,7 +321,7 @@ class Exchange implements Reply {
         throw error.cause;
       }
       discard(sent);
-      this.#signal?.throwIfAborted();
+      this.#until?.throwIfAborted();
       this.#unreachable('unreachable');
       return;
     }
@@ -409,7 +447,7 @@ class Exchange implements Reply {
 
   #close(close: CloseReason, error: unknown): void {
     this.#deadline.close();
-    if (this.#hasEnded) {
+    if (this.#hasEnded || this.#native.ended) {
       return;
     }
     const { native } = this.#scheduler;
@@ -420,6 +458,7 @@ class Exchange implements Reply {
   end(): void {
     this.#hasEnded = true;
     this.#signal?.removeEventListener('abort', this.#leave);
+    this.#expires?.removeEventListener('abort', this.#expire);
     const { closed, native } = this.#scheduler;
     if (!closed && !this.#native.ended) {
       this.#input((now) => this.#native.handleClientDisconnected(native, now));

@@ -41,6 +41,12 @@ export interface ForwardOptions extends AcquireOptions, TrackOptions {
    * in any case. Default: false.
    */
   addUsage?: boolean | undefined;
+  /**
+   * Aborts when the time of the whole request is over, as `AbortSignal.timeout(60_000)` does.
+   * Before the reply, the promise rejects with its reason. A stream that has begun ends with an
+   * error event of the client's API; where none can follow, the body rejects with the reason.
+   */
+  expires?: AbortSignal | undefined;
   /** The port of SGLang's bootstrap servers. Default: 8998. */
   bootstrapPort?: number | undefined;
   /** The port that receives the requests of all data-parallel ranks of a host. */

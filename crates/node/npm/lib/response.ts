@@ -7,8 +7,11 @@ import { checkFields, number, optionalBoolean, optionalString, string, type Fiel
 
 export type { Outcome, WireProblem } from '../native/index.js';
 
-/** How a connection ended: complete, broken, timed out by the gateway, or closed by the client. */
-export type CloseReason = 'clean' | 'broken' | 'timed_out' | 'client_disconnected';
+/**
+ * How a connection ended: complete, broken, timed out by the gateway, closed by the client, or at
+ * the end of the whole request's time.
+ */
+export type CloseReason = 'clean' | 'broken' | 'timed_out' | 'client_disconnected' | 'expired';
 
 /** The progress of one chunk. The progress of several chunks adds up. */
 export interface Progress {

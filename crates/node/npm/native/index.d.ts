@@ -1159,7 +1159,7 @@ export interface OrcaReport {
 /** How an answer ended. */
 export interface Outcome {
   /** How it ended. */
-  end: 'complete' | 'aborted' | 'failed' | 'refused' | 'full' | 'timed_out' | 'client_disconnected' | 'cut' | 'unreadable' | 'unreachable'
+  end: 'complete' | 'aborted' | 'failed' | 'refused' | 'full' | 'timed_out' | 'client_disconnected' | 'expired' | 'cut' | 'unreadable' | 'unreachable'
   /** Whether another endpoint may be asked. */
   retry: 'never' | 'if_nothing_sent'
   /** Why the engine stopped, if it reported a reason. */

@@ -64,6 +64,26 @@ test('a stream that breaks before its end ends with an error event', async () =>
   assert.deepEqual(counts(scheduler), [0, 2, 0, 0]);
 });
 
+test('a stream whose time is over ends with an error event', async () => {
+  const scheduler = pool('a');
+  const over = new AbortController();
+  let closed = 0;
+  const open = async (chunks) => {
+    const silent = answer(chunks, { end: 'open', onCancel: () => (closed += 1) });
+    return scheduler.forward(async () => silent, request, { expires: over.signal });
+  };
+  const reading = [[EVENT], [EVENT, 'data: {']].map(async (chunks) => (await open(chunks)).text());
+  const unanswered = scheduler.forward(() => new Promise(() => {}), request, { expires: over.signal });
+  await setImmediate();
+  over.abort(new DOMException('a minute has passed', 'TimeoutError'));
+  assert.match(await reading[0], /^data: .*\n\ndata: {"error":{.*"code":"request_timeout"}}\n\n$/);
+  await assert.rejects(reading[1], /a minute has passed/);
+  await assert.rejects(unanswered, /a minute has passed/);
+  await assert.rejects(open([EVENT]), /a minute has passed/);
+  assert.equal(closed, 2);
+  assert.deepEqual(counts(scheduler), [0, 0, 3, 0]);
+});
+
 test('a stream that breaks within an event breaks for the client with the same error', async () => {
   const scheduler = pool('a');
   const part = answer([EVENT, 'data: {'], { end: 'broken' });

@@ -1,8 +1,9 @@
 // Keys, quotas, priorities, tenants and routes at the gateway.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { test } from 'node:test';
 import { demoEngines } from 'slotwise/gateway';
-import { ASKED, CHAT, PREFILLED, engines, key, onePool, serving, until } from './support/gateway.mjs';
+import { ASKED, CHAT, EVENT, PREFILLED, engines, key, onePool, serving, until } from './support/gateway.mjs';
 
 const ofDay = (measure, limit) => ({ quotas: [{ measure, limit, window: 86_400 }] });
 
@@ -207,15 +208,28 @@ test('a rule limits the time of a request', async (t) => {
     name,
     matches: [{ headers: [{ name: 'x-pool', value: name }] }],
     backends: [{ pool: name }],
-    timeout: 0.05,
+    timeout: 5,
   }));
   const host = await serving(t, { pools: pools({ late, slow }), rules });
-  const answer = await host.whole({ ...ASKED, model: 'late' }, { headers: { 'x-pool': 'late' } });
-  assert.equal(answer.status, 504);
-  assert.equal(answer.json.error.code, 'request_timeout');
-  assert.equal(host.stats('late').inFlight, 0);
-  // After the first byte, the client's connection breaks.
-  await assert.rejects(host.whole({ ...ASKED, model: 'slow' }, { headers: { 'x-pool': 'slow' } }));
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const refused = host.whole({ ...ASKED, model: 'late' }, { headers: { 'x-pool': 'late' } });
+  await until(() => late.held === 1);
+  t.mock.timers.tick(5_000);
+  const answer = await refused;
+  assert.deepEqual([answer.status, answer.json.error.code], [504, 'request_timeout']);
+  // After the first byte, an error event ends the stream.
+  for (const [path, shape] of [[CHAT, /^data: {"error":.*"code":"request_timeout"}}\n\n$/], ['/v1/messages', /^event: error\ndata: /]]) {
+    const asked = { ...ASKED, model: 'slow', max_tokens: 4 };
+    const response = await host.post(asked, { path, headers: { 'x-pool': 'slow' } });
+    const [first] = await once(response, 'data');
+    assert.equal(first.toString(), EVENT);
+    t.mock.timers.tick(5_000);
+    assert.match(Buffer.concat(await response.toArray()).toString(), shape);
+  }
+  assert.deepEqual(host.log.filter((line) => line.includes('more than 5 s')).length, 2);
+  // The engines are not to blame.
+  const counts = ['late', 'slow'].map((pool) => host.stats(pool));
+  assert.deepEqual(counts.map(({ inFlight, failed, cancelled }) => [inFlight, failed, cancelled]), [[0, 0, 1], [0, 0, 2]]);
 });
 
 for (const connector of ['nixl', 'bootstrap', 'sidecar']) {

@@ -366,7 +366,7 @@ test('a lease that was ended otherwise stays ended', async () => {
   assert.deepEqual([other.over, other.finish().end], [true, 'cut']);
   const last = await scheduler.acquire('x');
   last.begin(200, 'text/event-stream');
-  assert.throws(() => last.finish('dropped'), /close must be 'clean', 'broken', 'timed_out' or 'client_disconnected', got "dropped"/);
+  assert.throws(() => last.finish('dropped'), /close must be 'clean', 'broken', 'timed_out', 'client_disconnected' or 'expired', got "dropped"/);
   assert.equal(last.over, false);
   scheduler.close();
   assert.deepEqual(last.feed(token('x')), { firstToken: false, tokens: 0, ended: false });

@@ -22,6 +22,8 @@ pub enum StreamError {
     Cut,
     /// The engine sent nothing within the time limit.
     TimedOut,
+    /// The time of the whole request is over.
+    Expired,
 }
 
 impl StreamError {
@@ -30,6 +32,7 @@ impl StreamError {
         match self {
             Self::Cut => "engine_failed",
             Self::TimedOut => "engine_timed_out",
+            Self::Expired => "request_timeout",
         }
     }
 
@@ -38,6 +41,7 @@ impl StreamError {
         match self {
             Self::Cut => "the engine failed before the end of the answer",
             Self::TimedOut => "the engine sent nothing for too long within the answer",
+            Self::Expired => "the request took longer than its time limit",
         }
     }
 
@@ -47,7 +51,7 @@ impl StreamError {
             openai: "server_error",
             anthropic: match self {
                 Self::Cut => "api_error",
-                Self::TimedOut => "timeout_error",
+                Self::TimedOut | Self::Expired => "timeout_error",
             },
             code: self.code(),
         };

@@ -71,6 +71,8 @@ pub enum AnswerEnd {
     TimedOut,
     /// The client disconnected.
     ClientDisconnected,
+    /// The time of the whole request was over, through no fault of the endpoint.
+    Expired,
     /// The response ended before the answer, or has none: an empty body with status 200.
     Cut,
     /// The response is not an answer: invalid or empty JSON, or an HTML page.
@@ -114,6 +116,9 @@ pub enum CloseReason {
     TimedOut,
     /// The client disconnected, so the gateway closed the connection.
     ClientDisconnected,
+    /// The time of the whole request was over, so the gateway closed the connection. `TimedOut` is
+    /// for an endpoint that sends nothing.
+    Expired,
 }
 
 impl Outcome {
@@ -178,7 +183,9 @@ impl Outcome {
             | AnswerEnd::Unreadable => Disposition::Fail(Failure::Engine),
             AnswerEnd::TimedOut => Disposition::Fail(Failure::Timeout),
             AnswerEnd::Unreachable => Disposition::Fail(Failure::Unreachable),
-            AnswerEnd::Refused | AnswerEnd::ClientDisconnected => Disposition::Cancel,
+            AnswerEnd::Refused | AnswerEnd::ClientDisconnected | AnswerEnd::Expired => {
+                Disposition::Cancel
+            }
         }
     }
 }
@@ -215,6 +222,7 @@ impl AnswerEnd {
             Self::Full => "full",
             Self::TimedOut => "timed_out",
             Self::ClientDisconnected => "client_disconnected",
+            Self::Expired => "expired",
             Self::Cut => "cut",
             Self::Unreadable => "unreadable",
             Self::Unreachable => "unreachable",
@@ -224,7 +232,9 @@ impl AnswerEnd {
     /// Whether another endpoint may succeed.
     const fn retry(self) -> Retry {
         match self {
-            Self::Complete | Self::Refused | Self::ClientDisconnected => Retry::Never,
+            Self::Complete | Self::Refused | Self::ClientDisconnected | Self::Expired => {
+                Retry::Never
+            }
             Self::Aborted
             | Self::Failed
             | Self::Full
@@ -265,6 +275,7 @@ impl CloseReason {
             Self::Broken => "broken",
             Self::TimedOut => "timed_out",
             Self::ClientDisconnected => "client_disconnected",
+            Self::Expired => "expired",
         }
     }
 }

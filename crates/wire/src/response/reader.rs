@@ -309,6 +309,7 @@ impl CloseReason {
             Self::Clean | Self::Broken => AnswerEnd::Cut,
             Self::TimedOut => AnswerEnd::TimedOut,
             Self::ClientDisconnected => AnswerEnd::ClientDisconnected,
+            Self::Expired => AnswerEnd::Expired,
         }
     }
 }

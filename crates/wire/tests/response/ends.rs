@@ -231,6 +231,7 @@ fn a_connection_ends_only_what_goes_on() {
         (CloseReason::Broken, AnswerEnd::Cut, Disposition::Fail(Failure::Engine)),
         (CloseReason::TimedOut, AnswerEnd::TimedOut, Disposition::Fail(Failure::Timeout)),
         (CloseReason::ClientDisconnected, AnswerEnd::ClientDisconnected, Disposition::Cancel),
+        (CloseReason::Expired, AnswerEnd::Expired, Disposition::Cancel),
     ] {
         let (_, outcome) = read(Body::Stream, [part], close);
         assert_eq!(
@@ -245,7 +246,7 @@ fn a_connection_ends_only_what_goes_on() {
         );
         let (_, outcome) = read(Body::Json, [b"{\"choices\":[".as_slice()], close);
         assert_eq!(outcome.end, end);
-        assert_eq!(outcome.may_retry(false), close != CloseReason::ClientDisconnected);
+        assert_eq!(outcome.may_retry(false), settlement != Disposition::Cancel);
         assert_eq!(
             read(Body::Json, [b"{\"data\":[]}".as_slice()], close).1.end,
             AnswerEnd::Complete

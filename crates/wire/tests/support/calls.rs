@@ -271,6 +271,7 @@ pub(crate) fn close(args: &Value) -> CloseReason {
         Some("broken") => CloseReason::Broken,
         Some("timed_out") => CloseReason::TimedOut,
         Some("client_disconnected") => CloseReason::ClientDisconnected,
+        Some("expired") => CloseReason::Expired,
         Some(other) => panic!("no connection closes like {other}"),
     }
 }

@@ -106,7 +106,7 @@ class Serving {
       if (safety !== null) {
         this.#body = await limit.race(safety.prompt(this.#body));
       }
-      reply = await this.#ask(admitted, limit.signal);
+      reply = await this.#ask(admitted, limit);
       return this.#answer(reply, admitted, safety, limit);
     } catch (error) {
       limit.end();
@@ -135,11 +135,11 @@ class Serving {
   }
 
   /** Asks the pool, and then its fallbacks while they have no room. */
-  async #ask(admitted: Admitted, signal: AbortSignal): Promise<Reply> {
+  async #ask(admitted: Admitted, limit: Limited): Promise<Reply> {
     let reply: Reply | undefined;
     for (const [target, pool] of this.#targets) {
       reply?.end();
-      reply = await this.#askPool(target, pool, admitted, signal);
+      reply = await this.#askPool(target, pool, admitted, limit);
       if (reply.dispatch !== undefined || !NO_ROOM.includes(reply.status)) {
         break;
       }
@@ -152,13 +152,13 @@ class Serving {
     return reply as Reply;
   }
 
-  async #askPool(target: Target, pool: Pool, admitted: Admitted, signal: AbortSignal): Promise<Reply> {
+  async #askPool(target: Target, pool: Pool, admitted: Admitted, { client: signal, expires }: Limited): Promise<Reply> {
     const { settings, upstream, history } = this.#gateway;
     const { path, headers, target: url } = this.#incoming;
     const [body, sent] = [this.#bodyFor(target), this.#sent()];
     const request: HttpRequest = { body, path, headers, allow: settings.allow };
     const { attempts, idleTimeoutMs } = settings;
-    const options: ForwardOptions = { ...admitted.options, attempts, idleTimeoutMs, signal };
+    const options: ForwardOptions = { ...admitted.options, attempts, idleTimeoutMs, signal, expires };
     if (target.adapter !== null) {
       options.model = target.base;
       options.adapter = target.adapter;
@@ -238,51 +238,47 @@ class Serving {
   }
 }
 
-/** The time of a request, and its client: the signal aborts at the end of either. */
+/** The time of a request, and its client. */
 class Limited {
-  readonly signal: AbortSignal;
-  /** Whether the time is over. */
-  isOver = false;
-  readonly #abort: AbortController | undefined;
-  readonly #client: AbortSignal;
-  readonly #leave = (): void => this.#abort?.abort(this.#client.reason);
+  readonly client: AbortSignal;
+  /** Aborts at the end of the time. */
+  readonly expires: AbortSignal | undefined;
   readonly #timer: NodeJS.Timeout | undefined;
 
   constructor(client: AbortSignal, timeoutMs: number | null) {
-    this.#client = client;
-    this.signal = client;
-    if (timeoutMs === null) {
-      return;
+    this.client = client;
+    if (timeoutMs !== null) {
+      const over = new AbortController();
+      const end = () => over.abort(new DOMException('the request took too long', 'TimeoutError'));
+      this.expires = over.signal;
+      this.#timer = setTimeout(end, Math.min(timeoutMs, LONGEST_TIMER_MS));
     }
-    const abort = (this.#abort = new AbortController());
-    this.signal = abort.signal;
-    client.addEventListener('abort', this.#leave, { once: true });
-    this.#timer = setTimeout(() => {
-      this.isOver = true;
-      abort.abort(new DOMException('the request took too long', 'TimeoutError'));
-    }, Math.min(timeoutMs, LONGEST_TIMER_MS));
+  }
+
+  /** Whether the time is over. */
+  get isOver(): boolean {
+    return this.expires?.aborted ?? false;
   }
 
   /** What a promise resolves to, unless the time ends or the client leaves first. */
   async race<T>(promise: Promise<T>): Promise<T> {
-    const { signal } = this;
+    const signals = this.expires === undefined ? [this.client] : [this.client, this.expires];
     let stop = () => {};
     const over = new Promise<never>((_, reject) => {
-      stop = () => reject(signal.reason);
-      signal.addEventListener('abort', stop, { once: true });
+      stop = () => reject(signals.find((signal) => signal.aborted)?.reason);
+      signals.forEach((signal) => signal.addEventListener('abort', stop, { once: true }));
     });
     try {
-      signal.throwIfAborted();
+      signals.forEach((signal) => signal.throwIfAborted());
       return await Promise.race([promise, over]);
     } finally {
-      signal.removeEventListener('abort', stop);
+      signals.forEach((signal) => signal.removeEventListener('abort', stop));
     }
   }
 
   /** Nothing is limited any more. */
   end(): void {
     clearTimeout(this.#timer);
-    this.#client.removeEventListener('abort', this.#leave);
   }
 }
 
