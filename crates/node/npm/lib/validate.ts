@@ -138,7 +138,8 @@ export function numbers(name: string, given: unknown): number[] {
   if (!Array.isArray(given)) {
     throw typeError(`${name} must be an array of numbers, got ${describe(given)}`);
   }
-  return given.map((value: unknown, at) => number(`${name}[${at}]`, value));
+  // `map` would pass over the holes of a sparse array, all four billion of them.
+  return Array.from(given, (value: unknown, at) => number(`${name}[${at}]`, value));
 }
 
 /** `value`, which must be a string unless it is null or undefined. */

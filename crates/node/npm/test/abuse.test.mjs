@@ -54,7 +54,7 @@ const record = (fields) => fc.record(Object.fromEntries(fields.map((name) => [na
 
 const CONFIG = Object.keys(new Scheduler().config);
 const ENDPOINT = ['name', 'models', 'labels', 'role', 'kvCacheTokens', 'blockSize', 'maxInFlight', 'adapterSlots', 'adapterLoadTimeMs', 'prefill', 'eviction'];
-const PICK = ['model', 'adapter', 'cacheSalt', 'priority', 'flow', 'session', 'deadline', 'expectedOutputTokens', 'role', 'labels', 'now'];
+const PICK = ['model', 'adapter', 'cacheSalt', 'priority', 'flow', 'session', 'deadline', 'expectedOutputTokens', 'role', 'labels', 'exclude', 'now'];
 const EVENT = ['kind', 'blocks', 'parent', 'tokens', 'blockSize', 'tier', 'model', 'adapter', 'cacheSalt'];
 
 const some = (...fields) => fc.oneof(any, record(fields));
@@ -414,6 +414,12 @@ test('a getter that uses the scheduler during the reading does no harm', () => {
   };
   assert.equal(scheduler.pick('four', options).promptTokens, 1);
   assert.equal(scheduler.stats().inFlight, 2);
+});
+
+test('a list of nothing but holes is refused at its first hole', () => {
+  const { scheduler } = pool(['a']);
+  const message = 'exclude[0] must be a number, got undefined';
+  assert.throws(() => scheduler.pick('x', { exclude: new Array(2 ** 32 - 1) }), { name: 'TypeError', message });
 });
 
 test('limits that no machine has are only numbers', () => {
