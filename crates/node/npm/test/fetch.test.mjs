@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { test } from 'node:test';
 import { Scheduler } from 'slotwise';
 import { routedFetch } from 'slotwise/fetch';
-import { startEngine, textOf } from './support/engine.mjs';
+import { textOf } from './support/engine.mjs';
 
 const [A, B] = ['http://a:1', 'http://b:2/'];
 const BODY = JSON.stringify({ model: 'm', messages: [{ role: 'user', content: 'Hi' }] });
@@ -197,7 +197,6 @@ test('mistakes are errors', async () => {
 });
 
 test('with engines, it scrapes them until it is closed, and lets requests in flight end', async () => {
-  const engine = await startEngine('good');
   const asked = [];
   const pages = createServer(({ url }, response) => {
     asked.push(url);
@@ -228,7 +227,6 @@ test('with engines, it scrapes them until it is closed, and lets requests in fli
   } finally {
     pages.closeAllConnections();
     pages.close();
-    await engine.stop();
   }
 });
 

@@ -153,6 +153,7 @@ test('engines that a source lists are served', async (t) => {
 test('a stop finishes what is in flight, and refuses the rest', async (t) => {
   const pool = await engines(t, 'slow');
   const host = await serving(t, onePool(pool), { graceMs: 1_000 });
+  t.mock.timers.enable({ apis: ['setTimeout'] });
   const first = host.whole();
   await until(() => pool[0].held === 1);
   assert.equal((await host.get('/ready')).status, 200);
@@ -162,6 +163,7 @@ test('a stop finishes what is in flight, and refuses the rest', async (t) => {
   assert.deepEqual([refused.status, refused.json.error.code], [503, 'shutting_down']);
   pool[0].open();
   assert.equal((await first).body, WHOLE);
+  t.mock.timers.tick(1_000);
   await stop;
   await assert.rejects(host.whole());
 });
@@ -171,7 +173,10 @@ test('a stop breaks off what takes too long', async (t) => {
   const host = await serving(t, onePool(pool), { drainMs: 20 });
   const response = await host.post();
   const got = response.toArray();
-  await host.gateway.stop();
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const stop = host.gateway.stop();
+  t.mock.timers.tick(20);
+  await stop;
   await assert.rejects(got);
   assert.ok(host.log.includes('warning 1 requests are broken off at the stop'));
   await until(() => host.stats().inFlight === 0);

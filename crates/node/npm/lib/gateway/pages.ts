@@ -69,11 +69,6 @@ async function page(gateway: Gateway, incoming: Incoming): Promise<Answer> {
   return refused('unknown_path', `no page has the path ${path}`, 404, '');
 }
 
-/** The page of metrics. */
-async function metrics(gateway: Gateway): Promise<Answer> {
-  return metricsPage(gateway);
-}
-
 /** The process serves requests: a failed check restarts it. */
 async function health({ peering, pools }: Gateway): Promise<Answer> {
   if (peering === null) {
@@ -149,8 +144,9 @@ function decoded(name: string): string {
 }
 
 const ONE_MODEL = '/v1/models/';
-const PAGES: ReadonlyMap<string, (gateway: Gateway, incoming: Incoming) => Promise<Answer>> = new Map([
-  ['/metrics', metrics],
+type Page = (gateway: Gateway, incoming: Incoming) => Answer | Promise<Answer>;
+const PAGES: ReadonlyMap<string, Page> = new Map<string, Page>([
+  ['/metrics', metricsPage],
   ['/health', health],
   ['/ready', ready],
   ['/v1/models', models],
