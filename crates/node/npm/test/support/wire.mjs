@@ -218,9 +218,9 @@ export class WireRunner {
         break;
       case 'pick': {
         const decision = this.#scheduler.pick('Hi', { model: 'm', exclude: exchange.excluded });
-        const { requestId, endpointId, firstTokenIn, reason, retryAfterMs } = decision;
+        const { requestId, endpointId, firstTokenIn, streams, reason, retryAfterMs } = decision;
         if (decision.kind === 'dispatch') {
-          exchange.handleDispatch(native, now, requestId, endpointId, firstTokenIn);
+          exchange.handleDispatch(native, now, requestId, endpointId, firstTokenIn, streams);
         } else {
           exchange.handleRefusal(native, now, reason, false, retryAfterMs);
         }
