@@ -58,6 +58,8 @@ pub struct RequestOptions<'a> {
     pub expected_output_tokens: Option<u32>,
     /// The stages that the endpoint must run.
     pub role: Option<Role>,
+    /// Whether the answer comes as a stream.
+    pub streams: Option<bool>,
     /// Whether the request has media, even if its body shows none.
     pub multimodal: bool,
     /// Labels that the endpoint must carry.
@@ -117,6 +119,7 @@ impl<'a> RequestOptions<'a> {
         request.expected_output_tokens =
             self.expected_output_tokens.unwrap_or(request.expected_output_tokens);
         request.role = self.role.unwrap_or(request.role);
+        request.streams = self.streams.unwrap_or(request.streams);
         request.multimodal |= self.multimodal;
         request
     }

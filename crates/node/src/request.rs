@@ -31,6 +31,8 @@ pub type Prompt<'a> = Either3<Bytes<'a>, TokenIds<'a>, Hashes<'a>>;
 pub struct RareOptions {
     /// Which stages the endpoint must run.
     pub role: Option<String>,
+    /// Whether the answer comes as a stream.
+    pub streams: Option<bool>,
     /// Whether the request has media, which another endpoint may encode.
     pub multimodal: Option<bool>,
     /// Keys and values in turn: labels that the endpoint must carry.
@@ -155,6 +157,7 @@ impl Asked<'_> {
             slo_tpot: rare_options.slo_tpot_ms.map(|ms| duration("sloTpotMs", ms)).transpose()?,
             role: role.as_ref().map(|word| named("role", word)).transpose()?,
             multimodal: rare_options.multimodal.unwrap_or_default(),
+            streams: rare_options.streams,
             labels,
             plugin_headers,
             exclude,

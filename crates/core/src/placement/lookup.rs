@@ -41,6 +41,8 @@ pub(crate) struct Lookup {
     pub(crate) identity: u64,
     /// The form of the prompt.
     pub(crate) form: Form,
+    /// Whether the answer comes as a stream, so that its first token is reported.
+    pub(crate) streams: bool,
     chains: Chains,
 }
 
@@ -91,6 +93,7 @@ impl Lookup {
         let namespace = of(request.model);
         let limit = fleet.config.max_prompt_blocks;
         self.model = fleet.hasher.name(request.model);
+        self.streams = request.streams;
         self.adapter = request.adapter.map(|name| fleet.hasher.name(name));
         let chains = &mut self.chains;
         match request.prompt {
@@ -197,12 +200,13 @@ impl Lookup {
             traits,
             identity,
             form,
+            streams,
             chains: _,
         } = *other;
         (self.longest, self.cache_use, self.home) = (longest, cache_use, home);
         (self.tokens, self.best_hit, self.model, self.adapter) = (tokens, best_hit, model, adapter);
         (self.outlook, self.traits) = (outlook, traits);
-        (self.identity, self.form) = (identity, form);
+        (self.identity, self.form, self.streams) = (identity, form, streams);
         let chains = other.chains.as_slice();
         let mut these = chains.iter();
         self.chains.reset(chains.iter().map(|chain| chain.layout), |_, chain| {

@@ -333,7 +333,7 @@ mod tests {
     #[test]
     fn our_own_requests_are_not_foreign_not_even_those_that_just_ended() {
         let (mut in_flight, mut reports) = (InFlightLoad::default(), Reports::default());
-        in_flight.reserve(at(0), 1, Duration::from_secs(1), 1_000);
+        in_flight.reserve(at(0), 1, Duration::from_secs(1), 1_000, None);
         reports.watch(&in_flight, 100.0);
         in_flight.finish_prefill(at(1), 1);
         in_flight.shrink(1_000, 0);
@@ -414,7 +414,7 @@ mod tests {
     fn a_page_that_lags_behind_never_hides_what_we_sent() {
         let (mut in_flight, mut reports) = (InFlightLoad::default(), Reports::default());
         for order in 1..=5 {
-            in_flight.reserve(at(0), order, Duration::from_secs(1), 1_000);
+            in_flight.reserve(at(0), order, Duration::from_secs(1), 1_000, None);
         }
         for second in 1..=22 {
             let shown = Load::default().waiting(0).running(1);

@@ -13,6 +13,9 @@ use crate::time::{Instant, Seconds};
 pub(crate) struct InFlightLoad {
     /// Predicted prefill of requests before their first token, in the order of dispatch.
     pending: BTreeMap<u64, Duration>,
+    /// The weights of answers whose first token is not reported. Their prefill ends by the clock,
+    /// and then they are no longer in `pending`.
+    unreported: BTreeMap<u64, AnswerWeight>,
     /// The sum of `pending`.
     booked: Duration,
     /// The first of `pending`.
@@ -55,8 +58,17 @@ impl AnswerWeight {
 }
 
 impl InFlightLoad {
-    /// Records the dispatch of request number `order` with this predicted prefill.
-    pub(crate) fn reserve(&mut self, now: Instant, order: u64, work: Duration, tokens: u32) {
+    /// Records the dispatch of request number `order` with this predicted prefill. `unreported` is
+    /// the answer's weight if its first token is not reported.
+    pub(crate) fn reserve(
+        &mut self,
+        now: Instant,
+        order: u64,
+        work: Duration,
+        tokens: u32,
+        unreported: Option<AnswerWeight>,
+    ) {
+        self.unreported.extend(unreported.map(|weight| (order, weight)));
         if self.pending.is_empty() {
             self.head_since = now;
         }
@@ -69,6 +81,10 @@ impl InFlightLoad {
 
     /// Ends the prefill of number `order`. If it was the head, the turn of the next one starts.
     pub(crate) fn finish_prefill(&mut self, now: Instant, order: u64) {
+        let unreported = self.unreported.remove(&order);
+        if let Some(weight) = unreported.filter(|_| !self.pending.contains_key(&order)) {
+            return self.finish_running(weight);
+        }
         if self.first_pending() == Some(order) {
             self.head_since = now;
         }
@@ -78,11 +94,33 @@ impl InFlightLoad {
         }
     }
 
-    /// Records a first token; its request runs from now on, and counts with this weight.
-    pub(crate) fn first_token(&mut self, now: Instant, weight: AnswerWeight) {
-        // The engine cannot have started on its next request before this time.
+    /// When the head's prefill ends by the clock, if its end is not reported: it takes as long as
+    /// predicted.
+    pub(crate) fn unreported_end(&self) -> Option<Instant> {
+        let head = self.first_pending().filter(|order| self.unreported.contains_key(order))?;
+        debug_assert_eq!(self.pending.get(&head), Some(&self.head), "invariant: the first one");
+        Some(self.head_since + self.head)
+    }
+
+    /// Ends the head's prefill at [`unreported_end`](Self::unreported_end): its answer runs.
+    pub(crate) fn end_unreported(&mut self, at: Instant) {
+        let Some((order, work)) = self.pending.pop_first() else { return };
+        self.booked = self.booked.saturating_sub(work);
+        self.head = self.first();
+        self.first_token(at);
+        if let Some(weight) = self.unreported.get(&order) {
+            self.run(*weight);
+        }
+    }
+
+    /// Records a first token. The engine cannot have started on its next request before it.
+    pub(crate) fn first_token(&mut self, now: Instant) {
         self.head_since = now;
         self.first_token_at = Some(now);
+    }
+
+    /// An answer runs from now on, and counts with this weight.
+    pub(crate) fn run(&mut self, weight: AnswerWeight) {
         self.running += 1;
         self.running_weight += u64::from(weight.0);
     }
@@ -249,17 +287,18 @@ mod tests {
         let at = |ms| Instant::ORIGIN + Duration::from_millis(ms);
         let mut in_flight = InFlightLoad::default();
         assert_eq!(in_flight.wait(at(0)), Seconds::ZERO);
-        in_flight.reserve(at(0), 1, Duration::from_secs(2), 100);
-        in_flight.reserve(at(0), 2, Duration::from_secs(1), 100);
+        in_flight.reserve(at(0), 1, Duration::from_secs(2), 100, None);
+        in_flight.reserve(at(0), 2, Duration::from_secs(1), 100, None);
         assert_eq!(in_flight.wait(at(0)), Seconds::new(3.0));
         assert_eq!(in_flight.wait(at(1_000)), Seconds::new(2.5));
         assert_eq!(in_flight.wait(at(60_000)), Seconds::new(2.0));
         assert_eq!(in_flight.expected_wait(at(1_000)), Seconds::new(2.0));
         assert_eq!(in_flight.expected_wait(at(60_000)), Seconds::new(1.0));
         in_flight.finish_prefill(at(60_000), 1);
-        in_flight.first_token(at(60_000), AnswerWeight::ONE);
+        in_flight.first_token(at(60_000));
+        in_flight.run(AnswerWeight::ONE);
         assert_eq!(in_flight.wait(at(60_000)), Seconds::new(1.0));
-        in_flight.reserve(at(60_000), 3, Duration::from_secs(4), 100);
+        in_flight.reserve(at(60_000), 3, Duration::from_secs(4), 100, None);
         in_flight.finish_prefill(at(61_000), 2);
         assert_eq!(in_flight.wait(at(61_000)), Seconds::new(4.0), "the new head has only begun");
     }
@@ -267,7 +306,7 @@ mod tests {
     #[test]
     fn a_release_without_its_reservation_leaves_no_total_below_zero() {
         let mut in_flight = InFlightLoad::default();
-        in_flight.reserve(Instant::ORIGIN, 1, Duration::from_secs(1), 100);
+        in_flight.reserve(Instant::ORIGIN, 1, Duration::from_secs(1), 100, None);
         in_flight.finish_running(AnswerWeight::ONE);
         in_flight.shrink(101, u64::MAX);
         in_flight.finish_prefill(Instant::ORIGIN, 2);

@@ -19,6 +19,7 @@ mod pool_reports;
 mod profile_marks;
 mod renewal;
 mod slot;
+mod unreported;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
@@ -77,6 +78,8 @@ pub(crate) struct Pool {
     dispatches: u64,
     /// Times at which endpoints closed by a timeout must be checked again.
     opens: BTreeSet<(Instant, u32)>,
+    /// Times at which prefill ends by the clock, since nothing reports its end.
+    unreported: BTreeSet<(Instant, u32)>,
     /// At least one endpoint has produced a first token, so endpoints that join have warm peers.
     at_work: bool,
     /// Number of endpoints that get no new requests.
@@ -110,6 +113,7 @@ pub(crate) struct Reservation {
     answer_tokens: u64,
     adapter: Option<u64>,
     answer_weight: AnswerWeight,
+    reports_end: bool,
     /// Tokens that count as in flight until the first token.
     uncached_tokens: u32,
     /// Whether it loads the adapter.
@@ -131,6 +135,8 @@ pub(crate) struct Claim<'a> {
     pub(crate) adapter_slots: usize,
     /// How much a delay of its answer counts.
     pub(crate) answer_weight: AnswerWeight,
+    /// Whether the end of its prefill is reported.
+    pub(crate) reports_end: bool,
 }
 
 impl Pool {
@@ -152,6 +158,7 @@ impl Pool {
             suspects: health::SuspectFlows::default(),
             dispatches: 0,
             opens: BTreeSet::new(),
+            unreported: BTreeSet::new(),
             at_work: false,
             draining: 0,
             membership: 0,
@@ -205,6 +212,7 @@ impl Pool {
         let at = id.slot as usize;
         let slot = self.slots[at].take().ok_or(UnknownEndpoint(id))?;
         self.bounds.set(id.slot, BestCase::CLOSED);
+        slot.prefill_ends.map(|at| self.unreported.remove(&(at, id.slot)));
         if let Some(marks) = &mut self.marks {
             marks.set_open_capacity(id.slot, 0);
         }
@@ -423,7 +431,8 @@ impl Pool {
         slot.health.dispatched(now, dispatches, backoff_periods);
         slot.counters.dispatched += 1;
         let order = slot.next_use();
-        slot.in_flight.reserve(now, order, claim.work, claim.tokens);
+        let unreported = (!claim.reports_end).then_some(claim.answer_weight);
+        slot.in_flight.reserve(now, order, claim.work, claim.tokens, unreported);
         slot.reports.watch(&slot.in_flight, expected_output_tokens);
         if let Some(view) = &mut slot.engine_view {
             view.dispatched(now, order, claim.uncached_tokens);
@@ -444,6 +453,7 @@ impl Pool {
             answer_tokens: 0,
             adapter: claim.adapter.map(|(key, _)| key),
             answer_weight: claim.answer_weight,
+            reports_end: claim.reports_end,
             loads,
             uncached_tokens: claim.uncached_tokens,
         })
@@ -462,7 +472,10 @@ impl Pool {
         }
         if let Ok(slot) = self.get_mut(reservation.endpoint) {
             slot.in_flight.finish_prefill(now, reservation.order);
-            slot.in_flight.first_token(now, reservation.answer_weight);
+            if reservation.reports_end {
+                slot.in_flight.first_token(now);
+            }
+            slot.in_flight.run(reservation.answer_weight);
             if let Some(view) = &mut slot.engine_view {
                 view.started(reservation.order, reservation.uncached_tokens);
             }
@@ -542,6 +555,7 @@ impl Pool {
     }
 
     fn rebound(&mut self, id: EndpointId) {
+        self.reschedule_prefill(id);
         if let Some(slot) = self.slots[id.slot as usize].as_ref().filter(|slot| slot.id == id) {
             let best_case = BestCase::of(slot, |slot| self.forecast.least(slot));
             self.bounds.set(id.slot, best_case);
@@ -571,6 +585,11 @@ impl Reservation {
     /// Whether it loads its adapter.
     pub(crate) const fn loads(&self) -> bool {
         self.loads
+    }
+
+    /// Whether the end of its prefill is reported, before the end of its answer.
+    pub(crate) const fn reports_end(&self) -> bool {
+        self.reports_end
     }
 
     /// Whether the first token was reported.

@@ -53,6 +53,8 @@ pub(crate) struct Slot {
     pub(crate) is_window: bool,
     /// Requests before their first token that load their adapters.
     pub(crate) loading: u32,
+    /// When the pool ends the head's prefill by the clock.
+    pub(crate) prefill_ends: Option<Instant>,
     /// The number of the last use of its cache.
     pub(crate) uses: u64,
     pub(crate) counters: Counters,

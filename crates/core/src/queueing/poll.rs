@@ -117,7 +117,8 @@ impl Queueing {
         let wakeup = self.wakeups.first().map(|(at, _)| *at);
         let stranded = self.stranded(fleet).map(|(at, _)| at);
         let leave = self.waiting.next_inactive(fleet.now);
-        let recovery = fleet.pool.next_opening().into_iter().chain(lingering).min();
+        let prefill = fleet.pool.next_unreported();
+        let recovery = [fleet.pool.next_opening(), lingering, prefill].into_iter().flatten().min();
         let recovery = recovery.filter(|_| self.waiting.sum().requests > 0);
         let saturation = [self.next_stale(fleet), leave, self.next_opening(fleet), recovery];
         let all = [self.waiting.next_timeout(), stranded, sessions, wakeup];

@@ -32,7 +32,6 @@ pub(crate) struct QueuedRequest {
     headers: Box<[(Box<str>, Box<str>)]>,
     role: Role,
     multimodal: bool,
-    pub(crate) streams: bool,
     deadline: Option<Instant>,
     slo_tpot: Option<Duration>,
     expected_output_tokens: u32,
@@ -74,7 +73,6 @@ impl QueuedRequest {
             headers: owned(request.headers),
             role: request.role,
             multimodal: request.multimodal,
-            streams: request.streams,
             deadline: request.must_start_by(since),
             slo_tpot: request.slo_tpot,
             expected_output_tokens: request.expected_output_tokens,
@@ -107,7 +105,6 @@ impl QueuedRequest {
         request.labels = labels;
         request.exclude = &self.exclude;
         request.multimodal = self.multimodal;
-        request.streams = self.streams;
         request.subset = self.subset.as_ref().map(OwnedSubset::as_subset);
         request.headers = headers;
         request.deadline = self.deadline;

@@ -39,7 +39,7 @@ impl Scheduler {
         let for_prefill = prefiller
             .map(|slot| placed_prompt(lookup, slot, adapter, |lookup| lookup.copy_for(slot)));
         let prompt = placed_prompt(lookup, slot, adapter, |lookup| lookup.take(slot));
-        let (tokens, best_hit) = (lookup.tokens, lookup.best_hit);
+        let (tokens, best_hit, streams) = (lookup.tokens, lookup.best_hit, lookup.streams);
         // The stall by another load passes, so it is no reason for one more copy. In the window, it
         // comes back.
         let passes = slot.loading > 0 && !slot.is_window;
@@ -92,7 +92,7 @@ impl Scheduler {
             predicted_ttft: latency.ttft,
             predicted_tpot: latency.tpot,
             queue_time: Duration::ZERO,
-            streams: true,
+            streams,
             prefill: plan.prefill.map(leg),
             encode: plan.encode.map(leg),
         })
@@ -105,8 +105,9 @@ impl Scheduler {
         request: &mut InFlight,
         stage: Stage,
         (endpoint, planned): (EndpointId, &Assessment),
-        prompt: PlacedPrompt,
+        mut prompt: PlacedPrompt,
     ) {
+        prompt.reports_end = true;
         let work = if stage == Stage::Encode { Work::Encode } else { Work::Prompt };
         if let Some(mut leg) = self.book(now, endpoint, planned.cached, prompt, work) {
             (leg.predicted, leg.suspect) = (planned.first_token_in, request.suspect);
@@ -143,7 +144,16 @@ impl Scheduler {
         let uncached_tokens = if computes_prompt { tokens.saturating_sub(hit) } else { 0 };
         let answer_weight = AnswerWeight::of(self.fleet.answers.weight(prompt.model));
         let adapter_slots = traits.slots;
-        let claim = Claim { work, tokens, uncached_tokens, adapter, adapter_slots, answer_weight };
+        let reports_end = prompt.reports_end;
+        let claim = Claim {
+            work,
+            tokens,
+            uncached_tokens,
+            adapter,
+            adapter_slots,
+            answer_weight,
+            reports_end,
+        };
         let predicted = slot.in_flight.wait(now) + Seconds::from(work);
         let (output, backoff_periods) =
             (self.fleet.mean_output.get(), self.fleet.backoff_periods());
@@ -222,6 +232,6 @@ fn placed_prompt(
         Form::Tokens | Form::Blocks => None,
     };
     let adapter = lookup.adapter.zip(adapter).map(|(key, name)| (key, name.into()));
-    let Lookup { model, tokens, cache_use, .. } = *lookup;
-    PlacedPrompt { chain, span, model, tokens, cache_use, layout, text, adapter }
+    let Lookup { model, tokens, cache_use, streams: reports_end, .. } = *lookup;
+    PlacedPrompt { chain, span, model, tokens, cache_use, reports_end, layout, text, adapter }
 }

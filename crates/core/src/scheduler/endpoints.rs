@@ -69,6 +69,7 @@ impl Scheduler {
                 peer_backoff: Instant::ORIGIN,
                 in_flight: Default::default(),
                 loading: 0,
+                prefill_ends: None,
                 is_window: false,
                 reports: Default::default(),
                 engine_view: views.then(Default::default),

@@ -127,6 +127,9 @@ pub(super) struct PlacedPrompt {
     pub(super) tokens: u32,
     /// How the engine uses its cache for the request.
     pub(super) cache_use: CacheUse,
+    /// Whether the end of its computation is reported: by the first token of a stream, or by the
+    /// end of a leg.
+    pub(super) reports_end: bool,
     /// The layout for which the blocks were hashed; `None` if they are valid for any.
     pub(super) layout: Option<BlockLayout>,
     /// Set if the prompt is text.
@@ -153,6 +156,7 @@ impl PlacedPrompt {
             model: 0,
             tokens: 0,
             cache_use: CacheUse::Unread,
+            reports_end: true,
             layout: None,
             text: None,
             adapter: None,

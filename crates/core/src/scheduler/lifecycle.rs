@@ -31,13 +31,14 @@ impl Scheduler {
             return Ok(());
         }
         let mut request = self.requests.remove(id).ok_or(UnknownRequest(id))?;
-        if !request.prefilled_elsewhere {
+        let reports_end = request.reservation.reports_end();
+        if reports_end && !request.prefilled_elsewhere {
             self.learn_speed(now, &request);
         }
         self.end_legs(now, &mut request, LegEnd::Served);
         self.fleet.pool.start(now, &mut request.reservation, self.fleet.mean_output.get());
         self.counters.first_token.observe(now.saturating_since(request.dispatched));
-        let late = request.is_late(now);
+        let late = reports_end && request.is_late(now);
         self.record_outcome(now, &request, Outcome::Answered { late });
         request.started = Some(now);
         request.running = self.running_beside(now, &request);

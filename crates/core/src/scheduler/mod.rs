@@ -308,6 +308,9 @@ impl Scheduler {
         while let Some(slot) = self.fleet.pool.open_due(now) {
             self.queueing.endpoint_recovered(&self.fleet, slot);
         }
+        while let Some(id) = self.fleet.pool.end_unreported(now, self.fleet.mean_output.get()) {
+            self.queueing.endpoint_changed(&self.fleet, id);
+        }
         self.end_lingering(now);
         now
     }

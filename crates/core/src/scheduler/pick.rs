@@ -124,8 +124,7 @@ impl Scheduler {
             self.dispatch(now, id, request.adapter, suspect, &plan)
         });
         match admitted {
-            Ok(mut dispatch) => {
-                dispatch.streams = request.streams;
+            Ok(dispatch) => {
                 self.next_request += 1;
                 self.counters.queue_time.observe(Duration::ZERO);
                 Ok(dispatch)

@@ -166,8 +166,10 @@ impl Scheduler {
     pub(super) fn learn(&mut self, now: Instant, request: &InFlight, usage: Usage) {
         self.fleet.mean_residence.observe(now.saturating_since(request.dispatched).as_secs_f64());
         self.queueing.retry_slots_mut().observe(now.saturating_since(request.dispatched));
+        // A whole answer has its first token at its end.
+        let started = request.started.filter(|_| request.reservation.reports_end());
         if let (Some(started), Ok(slot)) =
-            (request.started, self.fleet.pool.get_mut(request.reservation.endpoint()))
+            (started, self.fleet.pool.get_mut(request.reservation.endpoint()))
         {
             slot.answer_time.observe(now.saturating_since(started).as_secs_f64());
             self.learn_decode_time(now, started, request, usage);

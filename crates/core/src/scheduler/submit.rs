@@ -137,7 +137,6 @@ impl Scheduler {
         match self.dispatch(now, queued.id, adapter, queued.suspect, &plan) {
             Ok(mut dispatch) => {
                 dispatch.queue_time = now.saturating_since(queued.since);
-                dispatch.streams = queued.streams;
                 self.counters.queue_time.observe(dispatch.queue_time);
                 self.counters.queue_time_total =
                     self.counters.queue_time_total.saturating_add(dispatch.queue_time);

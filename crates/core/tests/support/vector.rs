@@ -61,6 +61,7 @@ struct AskedRequest {
     role: Role,
     #[serde(default)]
     multimodal: bool,
+    streams: Option<bool>,
     #[serde(default)]
     cache_use: CacheUse,
     continues: Option<String>,
@@ -456,6 +457,7 @@ impl AskedRequest {
             .expected_output_tokens(self.expected_output_tokens)
             .role(self.role)
             .multimodal(self.multimodal)
+            .streams(self.streams.unwrap_or(true))
             .cache_use(self.cache_use)
             .labels(&labels)
             .exclude(&self.excluded);

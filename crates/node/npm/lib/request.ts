@@ -60,6 +60,11 @@ export interface PickOptions {
   role?: Role | undefined;
   /** Whether it has media, such as images, which another endpoint may encode. Default: false. */
   multimodal?: boolean | undefined;
+  /**
+   * Whether the answer comes as a stream. Default: that of the body, and true without a body. The
+   * first token of a whole answer is not seen.
+   */
+  streams?: boolean | undefined;
   /** Labels that the endpoint must carry. */
   labels?: Readonly<Record<string, string>> | undefined;
   /** Headers that plugins of `config.profile` may read, with names in lower case. */
@@ -169,6 +174,7 @@ const PICK = {
   continues: true,
   role: true,
   multimodal: true,
+  streams: true,
   labels: true,
   pluginHeaders: true,
   exclude: true,
@@ -285,12 +291,12 @@ export function readRequest(
 
 /** The options of few requests, in an object of their own: arguments cost less, but not unused. */
 function readRareOptions(options: PickOptions): RareOptions | undefined {
-  const { role, multimodal, labels: required, exclude, subset, subsetPorts, cacheUse } = options;
+  const { role, multimodal, streams, labels: required, exclude, subset, subsetPorts, cacheUse } = options;
   const { continues, sloTtftMs, sloTpotMs, pluginHeaders } = options;
   if (
     role === undefined && required === undefined && exclude === undefined
     && cacheUse === undefined && continues === undefined && subset === undefined
-    && sloTtftMs === undefined && sloTpotMs === undefined && multimodal === undefined
+    && sloTtftMs === undefined && sloTpotMs === undefined && multimodal === undefined && streams === undefined
     && pluginHeaders === undefined
   ) {
     return undefined;
@@ -302,6 +308,7 @@ function readRareOptions(options: PickOptions): RareOptions | undefined {
     cacheUse: optionalString('cacheUse', cacheUse),
     role: optionalString('role', role),
     multimodal: optionalBoolean('multimodal', multimodal),
+    streams: optionalBoolean('streams', streams),
     labels: readPairs('labels', required),
     pluginHeaders: readPairs('pluginHeaders', pluginHeaders),
     exclude: exclude === undefined || exclude === null ? undefined : numbers('exclude', exclude),

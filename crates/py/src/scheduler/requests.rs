@@ -65,7 +65,7 @@ impl Scheduler {
         priority_order = "low_first", allow = None, model = None, adapter = None, cache_salt = None,
         cache_use = None, continues = None, priority = None, flow = None, session = None,
         deadline = None, slo_ttft = None, slo_tpot = None, expected_output_tokens = None,
-        role = "unified", multimodal = false, labels = None, plugin_headers = None,
+        role = "unified", multimodal = false, streams = None, labels = None, plugin_headers = None,
         exclude = None, subset = None, subset_ports = "exact", now = None))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
     fn pick<'py>(
@@ -91,6 +91,7 @@ impl Scheduler {
         expected_output_tokens: Option<u32>,
         role: &str,
         multimodal: bool,
+        streams: Option<bool>,
         labels: Option<&Bound<'py, PyDict>>,
         plugin_headers: Option<&Bound<'py, PyDict>>,
         exclude: Option<Vec<EndpointArg>>,
@@ -119,6 +120,7 @@ impl Scheduler {
             expected_output_tokens,
             role,
             multimodal,
+            streams,
             labels,
             plugin_headers,
             exclude: exclude.as_deref(),
@@ -155,7 +157,7 @@ impl Scheduler {
         priority_order = "low_first", allow = None, model = None, adapter = None, cache_salt = None,
         cache_use = None, continues = None, priority = None, flow = None, session = None,
         deadline = None, slo_ttft = None, slo_tpot = None, expected_output_tokens = None,
-        role = "unified", multimodal = false, labels = None, plugin_headers = None,
+        role = "unified", multimodal = false, streams = None, labels = None, plugin_headers = None,
         exclude = None, subset = None, subset_ports = "exact", ttl = None, weight = None,
         now = None))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
@@ -182,6 +184,7 @@ impl Scheduler {
         expected_output_tokens: Option<u32>,
         role: &str,
         multimodal: bool,
+        streams: Option<bool>,
         labels: Option<&Bound<'py, PyDict>>,
         plugin_headers: Option<&Bound<'py, PyDict>>,
         exclude: Option<Vec<EndpointArg>>,
@@ -212,6 +215,7 @@ impl Scheduler {
             expected_output_tokens,
             role,
             multimodal,
+            streams,
             labels,
             plugin_headers,
             exclude: exclude.as_deref(),
@@ -238,7 +242,7 @@ impl Scheduler {
         priority_order = "low_first", allow = None, model = None, adapter = None, cache_salt = None,
         cache_use = None, continues = None, priority = None, flow = None, session = None,
         deadline = None, slo_ttft = None, slo_tpot = None, expected_output_tokens = None,
-        role = "unified", multimodal = false, labels = None, plugin_headers = None,
+        role = "unified", multimodal = false, streams = None, labels = None, plugin_headers = None,
         exclude = None, subset = None, subset_ports = "exact", now = None))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
     fn explain<'py>(
@@ -264,6 +268,7 @@ impl Scheduler {
         expected_output_tokens: Option<u32>,
         role: &str,
         multimodal: bool,
+        streams: Option<bool>,
         labels: Option<&Bound<'py, PyDict>>,
         plugin_headers: Option<&Bound<'py, PyDict>>,
         exclude: Option<Vec<EndpointArg>>,
@@ -292,6 +297,7 @@ impl Scheduler {
             expected_output_tokens,
             role,
             multimodal,
+            streams,
             labels,
             plugin_headers,
             exclude: exclude.as_deref(),
