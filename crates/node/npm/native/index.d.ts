@@ -1314,6 +1314,8 @@ export interface RankReport {
 export interface RareOptions {
   /** Which stages the endpoint must run. */
   role?: string
+  /** Whether the answer comes as a stream. */
+  streams?: boolean
   /** Whether the request has media, which another endpoint may encode. */
   multimodal?: boolean
   /** Keys and values in turn: labels that the endpoint must carry. */
