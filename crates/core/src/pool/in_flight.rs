@@ -68,7 +68,9 @@ impl InFlightLoad {
         tokens: u32,
         unreported: Option<AnswerWeight>,
     ) {
-        self.unreported.extend(unreported.map(|weight| (order, weight)));
+        if let Some(weight) = unreported {
+            self.unreported.insert(order, weight);
+        }
         if self.pending.is_empty() {
             self.head_since = now;
         }
@@ -97,6 +99,9 @@ impl InFlightLoad {
     /// When the head's prefill ends by the clock, if its end is not reported: it takes as long as
     /// predicted.
     pub(crate) fn unreported_end(&self) -> Option<Instant> {
+        if self.unreported.is_empty() {
+            return None;
+        }
         let head = self.first_pending().filter(|order| self.unreported.contains_key(order))?;
         debug_assert_eq!(self.pending.get(&head), Some(&self.head), "invariant: the first one");
         Some(self.head_since + self.head)

@@ -555,13 +555,15 @@ impl Pool {
     }
 
     fn rebound(&mut self, id: EndpointId) {
-        self.reschedule_prefill(id);
         if let Some(slot) = self.slots[id.slot as usize].as_ref().filter(|slot| slot.id == id) {
             let best_case = BestCase::of(slot, |slot| self.forecast.least(slot));
             self.bounds.set(id.slot, best_case);
             self.ties[id.slot as usize] = Tie { key: slot.key, layout: slot.layout };
             if let Some(marks) = &mut self.marks {
                 marks.set_open_capacity(id.slot, slot.open_capacity());
+            }
+            if slot.in_flight.unreported_end() != slot.prefill_ends {
+                self.reschedule_prefill(id);
             }
         }
     }

@@ -36,9 +36,7 @@ impl Pool {
         let Ok(slot) = self.get_mut(id) else { return };
         let at = slot.in_flight.unreported_end();
         let before = core::mem::replace(&mut slot.prefill_ends, at);
-        if before != at {
-            before.map(|before| self.unreported.remove(&(before, id.slot)));
-            self.unreported.extend(at.map(|at| (at, id.slot)));
-        }
+        before.map(|before| self.unreported.remove(&(before, id.slot)));
+        self.unreported.extend(at.map(|at| (at, id.slot)));
     }
 }
