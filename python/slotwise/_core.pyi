@@ -597,6 +597,10 @@ class Scheduler:
         or ``"read"``. With ``"unreported"``, cached tokens of the answer are no evidence of
         evictions. With ``"unread"``, no cached tokens are expected either.
 
+        ``streams`` states whether the answer comes as a stream, by default as the body requests it,
+        and ``True`` without a body. The first token of a whole answer is not seen, so its prefill
+        ends by the clock.
+
         ``continues`` is the id of the answer that the request continues, by default that of the
         body. The request goes to the endpoint that produced the answer. If that endpoint accepts no
         requests, the request is rejected as ``thread_not_found``.

@@ -133,7 +133,7 @@ class SlotwiseCallback(CustomLogger):
 
 def _prompt(model: str, request: Mapping[str, Any]) -> dict[str, Any]:
     """The request as a body, from LiteLLM's keywords."""
-    fields = ("messages", "tools", "prompt", "input", "instructions", "max_tokens")
+    fields = ("messages", "tools", "prompt", "input", "instructions", "max_tokens", "stream")
     body = {name: request[name] for name in fields if request.get(name) is not None}
     path = "/v1/chat/completions"
     if "messages" not in body:

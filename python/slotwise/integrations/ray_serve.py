@@ -190,6 +190,8 @@ def _options(request: PendingRequest) -> dict[str, Any]:
         **_prompt([*request.args, *request.kwargs.values()]),
         "session": metadata.session_id or None,
         "adapter": metadata.multiplexed_model_id or None,
+        # A router sees no first token.
+        "streams": False,
     }
 
 

@@ -17,7 +17,7 @@ import litellm
 import pytest
 import slotwise
 from engines import Engine
-from slotwise.integrations.litellm import SlotwiseCallback
+from slotwise.integrations.litellm import SlotwiseCallback, _prompt
 
 MESSAGES = [{"role": "user", "content": "Hello, who are you? " * 40}]
 USAGE = {
@@ -199,6 +199,15 @@ def test_a_stream_reports_its_first_token_and_its_usage() -> None:
         assert stats.completed == 1 and stats.reported_cached_tokens > 0
 
     run(test, "slow")
+
+
+def test_a_request_keeps_the_form_of_its_answer() -> None:
+    scheduler = slotwise.Scheduler()
+    scheduler.add_endpoint("a")
+    for asked in ({}, {"stream": False}, {"stream": True}):
+        decision = scheduler.pick(**_prompt("m", {"messages": MESSAGES, **asked}))
+        assert isinstance(decision, slotwise.Dispatch)
+        assert decision.streams == asked.get("stream", False)
 
 
 def test_a_dropped_stream_ends_by_the_limit() -> None:
