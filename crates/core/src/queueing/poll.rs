@@ -142,6 +142,7 @@ impl Queueing {
         self.yielding.room_was_used(fleet.now, endpoint.slot);
         if fleet.pool.get(endpoint).is_ok_and(|slot| !self.has_room(fleet, slot)) {
             self.waiting.close(endpoint.slot);
+            self.wake_later(fleet, endpoint.slot);
         }
         session
     }
