@@ -8,7 +8,7 @@ import pytest
 from gateway import Answer, Gateway, completion, in_turns
 from replicas import BLOCK_SIZE, Replica
 
-REQUESTS = 80
+REQUESTS = 60
 GROUPS = 16
 PREFIX = 48 * BLOCK_SIZE
 OWN = 64
