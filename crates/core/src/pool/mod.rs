@@ -20,6 +20,7 @@ mod profile_marks;
 mod renewal;
 mod reservation;
 mod slot;
+mod timers;
 mod unreported;
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -50,6 +51,7 @@ pub(crate) use reservation::{Claim, Reservation};
 pub(crate) use slot::Slot;
 
 use multiset::Multiset;
+use timers::Timers;
 
 /// The endpoints of one scheduler, in slots that are used again.
 #[derive(Debug)]
@@ -78,9 +80,9 @@ pub(crate) struct Pool {
     /// Number of requests dispatched so far.
     dispatches: u64,
     /// Times at which endpoints closed by a timeout must be checked again.
-    opens: BTreeSet<(Instant, u32)>,
+    opens: Timers,
     /// Times at which prefill ends by the clock, since nothing reports its end.
-    unreported: BTreeSet<(Instant, u32)>,
+    unreported: Timers,
     /// At least one endpoint has produced a first token, so endpoints that join have warm peers.
     at_work: bool,
     /// Number of endpoints that get no new requests.
@@ -118,8 +120,8 @@ impl Pool {
             outcomes: health::Window::default(),
             suspects: health::SuspectFlows::default(),
             dispatches: 0,
-            opens: BTreeSet::new(),
-            unreported: BTreeSet::new(),
+            opens: Timers::default(),
+            unreported: Timers::default(),
             at_work: false,
             draining: 0,
             membership: 0,
@@ -173,7 +175,7 @@ impl Pool {
         let at = id.slot as usize;
         let slot = self.slots[at].take().ok_or(UnknownEndpoint(id))?;
         self.bounds.set(id.slot, BestCase::CLOSED);
-        slot.prefill_ends.map(|at| self.unreported.remove(&(at, id.slot)));
+        self.unreported.replace(id.slot, slot.prefill_ends, None);
         if let Some(marks) = &mut self.marks {
             marks.set_open_capacity(id.slot, 0);
         }

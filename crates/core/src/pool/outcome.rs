@@ -148,17 +148,16 @@ impl Pool {
 
     /// When the next endpoint that is closed by a timeout must be checked.
     pub(crate) fn next_opening(&self) -> Option<Instant> {
-        self.opens.first().map(|(at, _)| *at)
+        self.opens.next()
     }
 
     /// Checks one endpoint whose timeout has expired, and returns its slot.
     pub(crate) fn open_due(&mut self, now: Instant) -> Option<u32> {
-        let (at, number) = self.opens.first().copied().filter(|(at, _)| *at <= now)?;
-        self.opens.remove(&(at, number));
+        let (_, number) = self.opens.pop_due(now)?;
         if let Some(slot) = self.at_mut(number) {
             let (id, next) = (slot.id, slot.health.come_due(now));
             slot.health.noted = next;
-            self.opens.extend(next.map(|next| (next, number)));
+            self.opens.replace(number, None, next);
             self.refresh_bounds(id);
         }
         Some(number)
@@ -169,10 +168,7 @@ impl Pool {
         let Ok(slot) = self.get_mut(id) else { return };
         let at = slot.health.opens_at();
         let before = core::mem::replace(&mut slot.health.noted, at);
-        if before != at {
-            self.opens.extend(at.map(|at| (at, id.slot)));
-            before.map(|before| self.opens.remove(&(before, id.slot)));
-        }
+        self.opens.replace(id.slot, before, at);
     }
 
     /// The rate of a class on the other endpoints, and whether they had no such outcome.

@@ -11,7 +11,7 @@ use crate::time::Instant;
 impl Pool {
     /// When the next prefill ends by the clock.
     pub(crate) fn next_unreported(&self) -> Option<Instant> {
-        self.unreported.first().map(|(at, _)| *at)
+        self.unreported.next()
     }
 
     /// Ends one prefill that is due, and returns its endpoint.
@@ -20,8 +20,7 @@ impl Pool {
         now: Instant,
         expected_output_tokens: f64,
     ) -> Option<EndpointId> {
-        let (at, number) = self.unreported.first().copied().filter(|(at, _)| *at <= now)?;
-        self.unreported.remove(&(at, number));
+        let (at, number) = self.unreported.pop_due(now)?;
         let slot = self.at_mut(number)?;
         slot.prefill_ends = None;
         slot.in_flight.end_unreported(at);
@@ -36,7 +35,6 @@ impl Pool {
         let Ok(slot) = self.get_mut(id) else { return };
         let at = slot.in_flight.unreported_end();
         let before = core::mem::replace(&mut slot.prefill_ends, at);
-        before.map(|before| self.unreported.remove(&(before, id.slot)));
-        self.unreported.extend(at.map(|at| (at, id.slot)));
+        self.unreported.replace(id.slot, before, at);
     }
 }
