@@ -1,11 +1,12 @@
 //! Rejections, evictions and explanations.
 
 use napi_derive::napi;
-use slotwise::{Dispatch, Exclusion, Leg};
+use slotwise::{Dispatch, Exclusion, Leg, Seconds};
 use slotwise_gateway::RejectionTexts;
 
 use crate::disaggregation::PrefillFacts;
-use crate::number::millis;
+use crate::error::Result;
+use crate::number::{millis, to_endpoint_id, to_request_id};
 
 /// Numbers that the caller reads when the call has returned: cheaper than an object.
 pub type Numbers<'a> = &'a mut [f64];
@@ -41,6 +42,19 @@ pub(crate) fn write_dispatch(dispatch: &Dispatch, numbers: &mut [f64]) {
     {
         *place = number;
     }
+}
+
+/// A dispatch with what its lease reads, from the numbers that JavaScript has kept.
+pub(crate) fn read_dispatch(
+    request_id: f64,
+    endpoint_id: f64,
+    first_token_in: f64,
+    streams: bool,
+) -> Result<Dispatch> {
+    let (id, endpoint) = (to_request_id(request_id)?, to_endpoint_id("endpointId", endpoint_id)?);
+    let mut dispatch = Dispatch::new(id, endpoint);
+    (dispatch.first_token_in, dispatch.streams) = (Seconds::new(first_token_in), streams);
+    Ok(dispatch)
 }
 
 /// Endpoint, cachedTokens, cost and doneIn; an endpoint of -1 stands for no leg.

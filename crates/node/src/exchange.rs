@@ -4,13 +4,14 @@ use std::cell::RefCell;
 
 use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
-use slotwise::{Dispatch, EndpointId, Instant, Seconds};
+use slotwise::{EndpointId, Instant};
 use slotwise_gateway::exchange::Output;
 use slotwise_gateway::lease::IdleLimit;
 use slotwise_gateway::{Call, Exchange, Gateway, KvConnector, names};
 use slotwise_wire::outcome::BodyShape;
 use slotwise_wire::request::KvTransfer;
 
+use crate::answer::read_dispatch;
 use crate::error::{Result, Unfit, closed, named, unreadable};
 use crate::number::{instant, millis, status, to_endpoint_id, to_request_id};
 use crate::refusal::refused;
@@ -146,11 +147,7 @@ impl NativeExchange {
         first_token_in: f64,
         streams: bool,
     ) -> Result<()> {
-        let (id, endpoint) =
-            (to_request_id(request_id)?, to_endpoint_id("endpointId", endpoint_id)?);
-        let mut dispatch = Dispatch::new(id, endpoint);
-        dispatch.first_token_in = Seconds::new(first_token_in);
-        dispatch.streams = streams;
+        let dispatch = read_dispatch(request_id, endpoint_id, first_token_in, streams)?;
         self.input(scheduler, now, |exchange, gateway, now| {
             exchange.handle_pick(gateway, now, Ok(dispatch));
         })

@@ -3,13 +3,13 @@
 use std::cell::RefCell;
 
 use napi_derive::napi;
-use slotwise::{Dispatch, Seconds};
 use slotwise_gateway::Lease;
 use slotwise_gateway::lease::IdleLimit;
 use slotwise_wire::response::{FinishReason, Progress};
 
+use crate::answer::read_dispatch;
 use crate::error::{Result, camel_case, closed, named, thrown};
-use crate::number::{count, instant, millis, status, to_endpoint_id, to_request_id};
+use crate::number::{count, instant, millis, status, to_endpoint_id};
 use crate::request::Bytes;
 use crate::response::{Outcome, ReportedUsage, packed};
 use crate::scheduler::NativeScheduler;
@@ -44,11 +44,7 @@ impl NativeLease {
         first_token_in: f64,
         streams: bool,
     ) -> Result<Self> {
-        let (id, endpoint) =
-            (to_request_id(request_id)?, to_endpoint_id("endpointId", endpoint_id)?);
-        let mut dispatch = Dispatch::new(id, endpoint);
-        dispatch.first_token_in = Seconds::new(first_token_in);
-        dispatch.streams = streams;
+        let dispatch = read_dispatch(request_id, endpoint_id, first_token_in, streams)?;
         let lease =
             scheduler.gateway(|gateway| Lease::new(gateway, dispatch)).ok_or_else(closed)?;
         Ok(Self { lease: RefCell::new(lease) })
