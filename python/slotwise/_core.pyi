@@ -146,7 +146,7 @@ class Dispatch:
     @property
     def streams(self) -> bool:
         """Whether the answer comes as a stream. A whole answer comes at its end, also its
-        headers. ``True`` for a request without a body."""
+        headers. Unless the host sets it, ``True`` for a request without a body."""
     def idle_limit(self, started: bool = False) -> float:
         """The longest time in seconds to wait for data from the endpoint.
 

@@ -42,7 +42,8 @@ class Settings:
     """The largest number of endpoints that one request is sent to."""
     idle_timeout: float | None | EllipsisType = ...
     """The longest time in seconds without a token of an answer; ``None`` is no limit. The default
-    is 30 s or ten times the predicted time to the first token, and then 60 s."""
+    is 30 s or ten times the predicted time to the first token, and then 60 s; before a whole
+    answer, 600 s."""
     connector: Connector | None = None
     """How disaggregated requests move their KV cache; ``None`` if there are none."""
     safety: SafetyFunction | None = None

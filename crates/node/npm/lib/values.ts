@@ -53,8 +53,8 @@ export interface Dispatch {
   /** Predicted mean seconds per output token after the first. */
   readonly predictedTpot: number;
   /**
-   * Whether the answer comes as a stream. A whole answer comes at its end, also its headers. True
-   * for a request without a body.
+   * Whether the answer comes as a stream. A whole answer comes at its end, also its headers. Unless
+   * the host sets it, true for a request without a body.
    */
   readonly streams: boolean;
   /** The endpoint that computes the prompt first, if that pays. */

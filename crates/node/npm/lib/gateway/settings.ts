@@ -23,7 +23,8 @@ export interface GatewaySettings {
   readonly attempts?: number | undefined;
   /**
    * The longest time without a token of an answer; null for no limit. Default: 30 s or ten times
-   * the predicted time to the first token, whichever is longer, and then 60 s.
+   * the predicted time to the first token, whichever is longer, and then 60 s; before a whole
+   * answer, 600 s.
    */
   readonly idleTimeoutMs?: number | null | undefined;
   /** How disaggregated requests move their KV cache. Default: there are none. */
