@@ -73,7 +73,11 @@ impl PrefixIndex {
             }
             Place::Behind(before) => self.put(slot, Some(before), &[hash], &[name], tier, used),
         });
-        if length > 0 {
+        let appended = match (before, names, chain) {
+            (Some(before), &[name], &[hash]) => self.append(slot, before, hash, name, tier, used),
+            _ => false,
+        };
+        if length > 0 && !appended {
             self.put(slot, before, chain, names, tier, used);
         }
         self.keep_within_limit(slot);
@@ -175,6 +179,28 @@ impl PrefixIndex {
     ) -> Result<Option<(EngineHash, Known)>, StoreError> {
         let Some(name) = parent else { return Ok(None) };
         self.known(slot, name).map(|known| Some((name, known))).ok_or(StoreError::UnknownParent)
+    }
+
+    /// Stores a new block at the end of a run, as an answer grows: most events of one block are
+    /// that. Returns whether it did. Otherwise, nothing changed.
+    fn append(
+        &mut self,
+        slot: u32,
+        before: Address,
+        hash: BlockHash,
+        name: EngineHash,
+        tier: Tier,
+        used: BlockUse,
+    ) -> bool {
+        if self.hash_mismatch(slot) {
+            return false;
+        }
+        let Some(address) = self.runs.append(before, hash, name) else { return false };
+        self.alter(slot, |holding| {
+            holding.names.likely = Some((name, address));
+            Some(holding.store(Stretch::of_one(address), tier, used))
+        });
+        true
     }
 
     /// Stores `chain` behind `before`. Returns the address of its last block.

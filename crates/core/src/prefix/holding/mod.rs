@@ -29,7 +29,7 @@ use super::warm::WarmWindow;
 use crate::endpoint::CacheEvictionOrder;
 use crate::time::Instant;
 use run_map::RunMap;
-use span::{Held, Simple, Span, splice};
+use span::{Frequent, Held, Span, splice};
 
 /// The blocks that one endpoint holds.
 #[derive(Debug)]
@@ -384,47 +384,21 @@ impl Holding {
             }
             return Change { run, before, after };
         };
-        let bytes = held.allocated();
-        match held.change_simply(from, to, &mut state_after, before, after) {
-            Simple::Stayed => return Change { run, before, after },
-            Simple::Grew(state) => {
-                totals.change(to - from, None, Some(state), lost);
-                return Change { run, before, after };
-            }
-            Simple::Appended(state) => {
-                totals.change(to - from, None, Some(state), lost);
-                *count += 1;
+        let (spans, bytes) = (held.spans.len(), held.allocated());
+        let tally = |old, new| totals.change(to - from, old, new, lost);
+        match held.change_frequently((from, to), &mut state_after, tally, before, after) {
+            Frequent::Done => {
+                *count = *count + held.spans.len() - spans;
                 *allocated = *allocated + held.allocated() - bytes;
                 return Change { run, before, after };
             }
-            Simple::Split(state) => {
-                totals.change(to - from, Some(state), None, lost);
-                *count += 1;
-                *allocated = *allocated + held.allocated() - bytes;
-                return Change { run, before, after };
-            }
-            Simple::Dropped(state) => {
-                totals.change(to - from, Some(state), None, lost);
+            Frequent::Ended => {
                 *count -= 1;
-                *allocated = *allocated + held.allocated() - bytes;
-                return Change { run, before, after };
-            }
-            Simple::Shrank(state) => {
-                totals.change(to - from, Some(state), None, lost);
-                return Change { run, before, after };
-            }
-            Simple::Turned(old, new) => {
-                totals.change(to - from, Some(old), Some(new), lost);
-                return Change { run, before, after };
-            }
-            Simple::Ended(state) => {
-                totals.change(to - from, Some(state), None, lost);
-                *count -= 1;
-                *allocated -= held.allocated();
+                *allocated -= bytes;
                 runs.remove(run);
                 return Change { run, before, after };
             }
-            Simple::Other => {}
+            Frequent::Other => {}
         }
         *allocated -= bytes;
         spare.clear();

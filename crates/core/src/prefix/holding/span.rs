@@ -24,23 +24,13 @@ pub(super) struct Span {
     pub(super) state: State,
 }
 
-/// What became of the spans of a run.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Simple {
-    Stayed,
-    /// By blocks in this state.
-    Grew(State),
-    Shrank(State),
-    /// All blocks of one span came from the first state to the second.
-    Turned(State, State),
+/// What a frequent change left of the spans of a run.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Frequent {
+    Done,
     /// The only span is to be removed.
-    Ended(State),
-    /// Blocks inside a span in this state are gone.
-    Split(State),
-    /// By a span in this state behind the last one.
-    Appended(State),
-    /// By the last span, of several, which was in this state.
-    Dropped(State),
+    Ended,
+    /// The change is another one, and nothing happened.
     Other,
 }
 
@@ -54,78 +44,77 @@ impl Held {
     /// Handles the most frequent changes: the blocks are in one span and keep their state, are one
     /// span and have another state, are removed from inside a span, or the end of the last span
     /// moves, comes or goes. Appends the replaced stretch to `before`, and the new ones to `after`.
-    /// Any [other](Simple::Other) change has no effect.
-    pub(super) fn change_simply(
+    /// `count` receives the states of the blocks before and after, if they differ.
+    pub(super) fn change_frequently(
         &mut self,
-        from: u32,
-        to: u32,
+        (from, to): (u32, u32),
         mut state_after: impl FnMut(Option<State>) -> Option<State>,
+        mut count: impl FnMut(Option<State>, Option<State>),
         before: &mut Vec<(u32, u32)>,
         after: &mut Vec<(u32, u32)>,
-    ) -> Simple {
+    ) -> Frequent {
         let spans = self.spans.len();
         let (Some(last), Some(stretch)) = (self.spans.last_mut(), self.stretches.last_mut()) else {
-            return Simple::Other;
+            return Frequent::Other;
         };
         if last.to == from && from < to {
-            let Some(state) = state_after(None) else { return Simple::Other };
+            let Some(state) = state_after(None) else { return Frequent::Other };
+            count(None, Some(state));
             before.push(*stretch);
             stretch.1 = to;
             after.push(*stretch);
             if state == last.state {
                 last.to = to;
-                return Simple::Grew(state);
+            } else {
+                self.spans.push(Span { from, to, state });
             }
-            self.spans.push(Span { from, to, state });
-            return Simple::Appended(state);
+            return Frequent::Done;
         }
-        if last.from > from {
-            let at = self.spans.partition_point(|span| span.to <= from);
-            let span = self.spans[at];
-            if from < span.from || span.to < to {
-                return Simple::Other;
-            }
-            return match state_after(Some(span.state)) {
-                Some(new) if new == span.state => Simple::Stayed,
-                Some(new) if (span.from, span.to) == (from, to) => self.turn(at, new),
-                None if span.from < from && to < span.to => self.split(at, from, to, before, after),
-                _ => Simple::Other,
-            };
+        let is_last = last.from <= from;
+        let at =
+            if is_last { spans - 1 } else { self.spans.partition_point(|span| span.to <= from) };
+        let Span { from: begin, to: end, state } = self.spans[at];
+        if from < begin || end < to {
+            return Frequent::Other;
         }
-        if to > last.to {
-            return Simple::Other;
+        let new = state_after(Some(state));
+        if new == Some(state) {
+            return Frequent::Done;
         }
-        let state = last.state;
-        match state_after(Some(state)) {
-            Some(new) if new == state => Simple::Stayed,
-            Some(new) if (last.from, last.to) == (from, to) => self.turn(spans - 1, new),
-            None if last.from < from && to < last.to => {
-                self.split(spans - 1, from, to, before, after)
+        let is_whole = (begin, end) == (from, to);
+        match new {
+            Some(new) if is_whole && !self.merges(at, new) => self.spans[at].state = new,
+            None if begin < from && to < end => self.split(at, (from, to), before, after),
+            None if is_whole && spans == 1 => {
+                before.extend(self.stretches.last());
+                count(Some(state), None);
+                return Frequent::Ended;
             }
-            None if to == last.to && last.from < from => {
-                before.push(*stretch);
-                (last.to, stretch.1) = (from, from);
-                after.push(*stretch);
-                Simple::Shrank(state)
-            }
-            None if to == last.to && spans == 1 => {
-                before.push(*stretch);
-                Simple::Ended(state)
-            }
-            None if (last.from, last.to) == (from, to) => {
-                before.push(*stretch);
-                if stretch.0 < from {
-                    stretch.1 = from;
-                    after.push(*stretch);
-                } else {
-                    self.stretches.pop();
-                }
-                self.spans.pop();
-                release(&mut self.spans);
-                release(&mut self.stretches);
-                Simple::Dropped(state)
-            }
-            _ => Simple::Other,
+            None if is_last && to == end => self.shorten(from, before, after),
+            _ => return Frequent::Other,
+        }
+        count(Some(state), new);
+        Frequent::Done
+    }
+
+    /// Removes the blocks of the last span from `from` on, which are not all that are held.
+    fn shorten(&mut self, from: u32, before: &mut Vec<(u32, u32)>, after: &mut Vec<(u32, u32)>) {
+        let (Some(last), Some(stretch)) = (self.spans.last_mut(), self.stretches.last_mut()) else {
+            return;
+        };
+        before.push(*stretch);
+        if stretch.0 < from {
+            stretch.1 = from;
+            after.push(*stretch);
+        } else {
+            self.stretches.pop();
+            release(&mut self.stretches);
+        }
+        if last.from < from {
+            last.to = from;
+        } else {
+            self.spans.pop();
+            release(&mut self.spans);
         }
     }
 
@@ -133,11 +122,10 @@ impl Held {
     fn split(
         &mut self,
         at: usize,
-        from: u32,
-        to: u32,
+        (from, to): (u32, u32),
         before: &mut Vec<(u32, u32)>,
         after: &mut Vec<(u32, u32)>,
-    ) -> Simple {
+    ) {
         let Span { to: end, state, .. } = self.spans[at];
         self.spans[at].to = from;
         self.spans.insert(at + 1, Span { from: to, to: end, state });
@@ -147,19 +135,14 @@ impl Held {
         self.stretches.insert(at + 1, (to, stretch.1));
         before.push(stretch);
         after.extend([(stretch.0, from), (to, stretch.1)]);
-        Simple::Split(state)
     }
 
-    /// Gives a span another state, unless it would merge with a neighbour.
-    fn turn(&mut self, at: usize, new: State) -> Simple {
-        let Span { from, to, state } = self.spans[at];
+    /// Whether a span would merge with a neighbour if it had this state.
+    fn merges(&self, at: usize, new: State) -> bool {
+        let Span { from, to, .. } = self.spans[at];
         let merges = |other: &Span| other.state == new && (other.to == from || other.from == to);
         let before = at.checked_sub(1).and_then(|before| self.spans.get(before));
-        if before.is_some_and(merges) || self.spans.get(at + 1).is_some_and(merges) {
-            return Simple::Other;
-        }
-        self.spans[at].state = new;
-        Simple::Turned(state, new)
+        before.is_some_and(merges) || self.spans.get(at + 1).is_some_and(merges)
     }
 
     /// Updates the stretches before `spans` replace the spans between `from` and `to`, which may

@@ -189,6 +189,37 @@ impl Runs {
         Stretch { run, from: from as u32, to: (from + new) as u32 }
     }
 
+    /// Creates a block with this name behind `before`, if that is the end of a run with names, and
+    /// neither the block nor the name is known. The caller must add a holder before any other
+    /// operation.
+    pub(super) fn append(
+        &mut self,
+        before: Address,
+        hash: BlockHash,
+        name: EngineHash,
+    ) -> Option<Address> {
+        let Self { slab, heads, names, .. } = self;
+        let end = usize::from(before.offset) + 1;
+        let run = &slab[before.run];
+        let is_end = run.blocks.len() == end && run.names.len() == end && end < MAX_RUN;
+        let is_head = |at: Address| at.offset == 0 && slab[at.run].begins_with(hash);
+        if !is_end || name == ANONYMOUS || heads.get(hash.0, is_head).is_some() {
+            return None;
+        }
+        let address = Address { run: before.run, offset: end as u16 };
+        let is_name = |at: Address| slab[at.run].names.get(at.offset as usize) == Some(&name);
+        if names.get_or_insert_at(names.place(name.0), address, is_name).is_some() {
+            return None;
+        }
+        let run = &mut slab[before.run];
+        let columns = run.columns();
+        extend(&mut run.blocks, &[hash]);
+        extend(&mut run.names, &[name]);
+        run.last = hash;
+        self.allocated = self.allocated + run.columns() - columns;
+        Some(address)
+    }
+
     /// Gives the blocks of a stretch these shared names. Returns how many, from the first on,
     /// succeeded. The next block has another name, or the name another block.
     pub(super) fn call(&mut self, stretch: Stretch, names: &[EngineHash]) -> usize {

@@ -79,9 +79,9 @@ impl Run {
 }
 
 /// Appends to a column, which grows by a quarter: doubling would waste memory on most.
-pub(super) fn extend(column: &mut Vec<BlockHash>, blocks: &[BlockHash]) {
-    grow(column, blocks.len());
-    column.extend_from_slice(blocks);
+pub(super) fn extend<T: Copy>(column: &mut Vec<T>, more: &[T]) {
+    grow(column, more.len());
+    column.extend_from_slice(more);
 }
 
 pub(super) fn grow<T>(column: &mut Vec<T>, more: usize) {
