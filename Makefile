@@ -113,7 +113,7 @@ bench-node: ## Times decisions from Node and an empty call. After test-node
 # The output of `make bench-rivals`.
 RECORD ?= benches/record/rivals.json
 
-bench-rivals: ## Times published prefix indexes, 10 minutes. TRACE=file DATE=2026-11-21 RECORD=file
+bench-rivals: ## Times published prefix indexes, 20 minutes. TRACE=file DATE=2026-11-21 RECORD=file
 	cd benches/rivals && cargo build --release
 	benches/rivals/target/release/rivals $(if $(TRACE),--trace "$(TRACE)") $(if $(DATE),--date $(DATE)) --json "$(RECORD)"
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Draws how lookups grow, from a record of `make bench-rivals`, as an SVG with log-log axes.
+"""Draws how costs grow, from a record of `make bench-rivals`, as an SVG with log-log axes.
 
-    benches/plot.py benches/record/2026-11-21-epyc-2core-rivals.json docs/src/scale.svg
+    benches/plot.py benches/record/2026-11-30-epyc-2core-rivals.json docs/src/scale.svg
 
-One panel shows the cost against the number of endpoints, the other against the blocks of the
-prompt. Each curve is an index. The blocks are private prompts, two holders each, long not asked
-for. Needs only Python.
+Each curve is an index. Two panels show a lookup, against the number of endpoints and against the
+blocks of the prompt: private prompts with two holders each, long not asked for. Two more show a
+lookup and a stored block against the blocks that endpoints hold. Needs only Python.
 """
 
 import json
@@ -16,26 +16,44 @@ import sys
 BLOCKS = 2_000_000
 PROMPT = 128
 ENDPOINTS = 64
-WIDTH, HEIGHT, LEFT, TOP, PANEL_W, PANEL_H = 940, 400, 60, 40, 320, 290
+WIDTH, HEIGHT, LEFT, TOP, PANEL_W, PANEL_H = 940, 780, 60, 60, 320, 270
 COLOURS = ["#d62728", "#1f77b4", "#17becf", "#9467bd", "#2ca02c", "#ff7f0e"]
 
 
-def medians(record):
-    """The medians by (endpoints, prompt blocks, contestant), in ns."""
-    found = {}
-    title = rf"(\d+) endpoints, private, two holders, {BLOCKS} blocks, long not asked for"
+def curves(record):
+    """The four panels: a label, and the points of each contestant by name, in ns."""
+    labels = (
+        f"lookup: endpoints, {BLOCKS:,} blocks, prompts of {PROMPT}",
+        f"lookup: blocks of the prompt, {ENDPOINTS} endpoints",
+        "lookup: blocks held",
+        "store, a block: blocks held",
+    )
+    panels = [(label, {}) for label in labels]
+
+    def add(panel, name, x, cell):
+        if "median" in cell:
+            panels[panel][1].setdefault(name, []).append((x, cell["median"]))
+
+    lookups = rf"(\d+) endpoints, private, two holders, {BLOCKS} blocks, long not asked for"
     for table in record["tables"]:
-        match = re.match(title, table["title"])
-        if table["group"] != "lookup" or not match:
-            continue
         for row in table["rows"]:
-            length = re.match(r"(\d+) blocks, full$", row["name"])
-            if not length:
-                continue
             for name, cell in zip(table["contestants"], row["cells"], strict=True):
-                if cell and cell.get("median"):
-                    found[int(match[1]), int(length[1]), name] = cell["median"]
-    return found
+                if not isinstance(cell, dict):
+                    continue
+                if table["group"] == "scale":
+                    held = int(table["title"].split()[0])
+                    if row["name"] == "look up a known prompt":
+                        add(2, name, held, cell)
+                    if row["name"] == "store 128 new blocks, a block":
+                        add(3, name, held, cell)
+                endpoints = re.match(lookups, table["title"])
+                length = re.match(r"(\d+) blocks, full$", row["name"])
+                if table["group"] == "lookup" and endpoints and length:
+                    if int(length[1]) == PROMPT:
+                        add(0, name, int(endpoints[1]), cell)
+                    if int(endpoints[1]) == ENDPOINTS:
+                        add(1, name, int(length[1]), cell)
+    return panels
 
 
 def scale(values, low, high):
@@ -44,38 +62,31 @@ def scale(values, low, high):
     return lambda value: low + (math.log10(value) - first) / (last - first) * (high - low)
 
 
-def panel(left, label, curves, limits):
+def panel(left, top, label, points_of, colour_of):
     """One pair of axes with a curve for each contestant."""
-    xs = sorted({x for points in curves.values() for x, _ in points})
+    points = [point for curve in points_of.values() for point in curve]
+    xs = sorted({x for x, _ in points})
+    limits = (min(y for _, y in points) / 1.2, max(y for _, y in points) * 1.2)
     to_x = scale(xs, left, left + PANEL_W)
-    to_y = scale(limits, TOP + PANEL_H, TOP)
-    yield f'<rect x="{left}" y="{TOP}" width="{PANEL_W}" height="{PANEL_H}" class="frame"/>'
+    to_y = scale(limits, top + PANEL_H, top)
+    yield f'<rect x="{left}" y="{top}" width="{PANEL_W}" height="{PANEL_H}" class="frame"/>'
     for x in xs:
-        at = to_x(x)
-        yield f'<text x="{at:.1f}" y="{TOP + PANEL_H + 16}" class="middle">{x:,}</text>'
+        yield f'<text x="{to_x(x):.1f}" y="{top + PANEL_H + 16}" class="middle">{x:,}</text>'
     for power in range(math.ceil(math.log10(limits[0])), math.floor(math.log10(limits[1])) + 1):
         at = to_y(10**power)
         yield f'<path d="M{left} {at:.1f}h{PANEL_W}" class="grid"/>'
         yield f'<text x="{left - 6}" y="{at + 4:.1f}" class="end">{10**power:,}</text>'
-    middle = left + PANEL_W / 2
-    yield f'<text x="{middle}" y="{TOP + PANEL_H + 36}" class="middle">{label}</text>'
-    for colour, points in zip(COLOURS, curves.values(), strict=False):
-        path = "L".join(f"{to_x(x):.1f} {to_y(y):.1f}" for x, y in points)
-        yield f'<path d="M{path}" stroke="{colour}" class="curve"/>'
+    yield f'<text x="{left}" y="{top - 8}">{label}</text>'
+    for name, curve in points_of.items():
+        path = "L".join(f"{to_x(x):.1f} {to_y(y):.1f}" for x, y in sorted(curve))
+        yield f'<path d="M{path}" stroke="{colour_of[name]}" class="curve"/>'
 
 
 def draw(record):
     """The whole picture."""
-    found = medians(record)
-    names = list(dict.fromkeys(name for _, _, name in found))
-    by_endpoints, by_length = ({name: [] for name in names} for _ in range(2))
-    for (endpoints, length, name), nanos in sorted(found.items()):
-        if length == PROMPT:
-            by_endpoints[name].append((endpoints, nanos))
-        if endpoints == ENDPOINTS:
-            by_length[name].append((length, nanos))
-    every = [ns for curves in (by_endpoints, by_length) for c in curves.values() for _, ns in c]
-    limits = (min(every) / 1.2, max(every) * 1.2)
+    panels = [(label, points) for label, points in curves(record) if points]
+    names = list(dict.fromkeys(name for _, points in panels for name in points))
+    colour_of = dict(zip(names, COLOURS, strict=False))
     yield f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}">'
     yield (
         "<style>text{font:12px sans-serif;fill:#333}"
@@ -83,15 +94,16 @@ def draw(record):
         ".frame{fill:#fff;stroke:#999}.grid{stroke:#ddd}.curve{fill:none;stroke-width:2}</style>"
     )
     yield f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>'
-    title = f"ns a lookup, cold, {BLOCKS:,} blocks, {record['date']}"
-    yield f'<text x="{LEFT}" y="22">{title}</text>'
-    yield from panel(LEFT, f"endpoints, prompts of {PROMPT} blocks", by_endpoints, limits)
-    right = LEFT + PANEL_W + 70
-    yield from panel(right, f"blocks of the prompt, {ENDPOINTS} endpoints", by_length, limits)
-    for at, (name, colour) in enumerate(zip(names, COLOURS, strict=False)):
+    yield f'<text x="{LEFT}" y="22">ns, out of the cache, {record["date"]}</text>'
+    for at, (label, points) in enumerate(panels):
+        left = LEFT + at % 2 * (PANEL_W + 70)
+        top = TOP + at // 2 * (PANEL_H + 80)
+        yield from panel(left, top, label, points, colour_of)
+    right = LEFT + 2 * PANEL_W + 70
+    for at, name in enumerate(names):
         y = TOP + 14 + 18 * at
-        yield f'<path d="M{right + PANEL_W + 12} {y - 4}h14" stroke="{colour}" class="curve"/>'
-        yield f'<text x="{right + PANEL_W + 32}" y="{y}">{name}</text>'
+        yield f'<path d="M{right + 12} {y - 4}h14" stroke="{colour_of[name]}" class="curve"/>'
+        yield f'<text x="{right + 32}" y="{y}">{name}</text>'
     yield "</svg>"
 
 

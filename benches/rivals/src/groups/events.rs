@@ -49,10 +49,10 @@ const fn home(at: usize) -> u32 {
 }
 
 /// One step of a round: its row, if it is timed, and its samples, each some events.
-type Play<'a> = dyn FnMut(Option<usize>, &[Vec<Event<'_>>]) + 'a;
+pub(super) type Play<'a> = dyn FnMut(Option<usize>, &[Vec<Event<'_>>]) + 'a;
 
 /// Lets the contestants play rounds. All of them get the same.
-fn race(
+pub(super) fn race(
     effort: &Effort,
     field: &mut [Entrant],
     rows: &[&str],
@@ -100,10 +100,6 @@ fn long(rng: &mut Rng, play: &mut Play<'_>) {
     let other = (slot + 1) % ENDPOINTS;
     let fresh: Vec<Prompt> = (0..STEP).map(|_| Prompt::fresh(rng, LONG)).collect();
     let halves: Vec<Prompt> = fresh.iter().map(|prompt| prompt.branch(rng, LONG / 2, LONG)).collect();
-    // A cache gives up the end of a prompt first.
-    let backwards = |prompts: &[Prompt]| -> Vec<Vec<u64>> {
-        prompts.iter().map(|prompt| prompt.names.iter().rev().copied().collect()).collect()
-    };
     let (fresh_names, half_names) = (backwards(&fresh), backwards(&halves));
     play(Some(0), &store(slot, &fresh));
     play(Some(1), &store(other, &fresh));
@@ -114,13 +110,18 @@ fn long(rng: &mut Rng, play: &mut Play<'_>) {
     play(Some(5), &remove(slot, &fresh_names));
 }
 
+/// The names of prompts in the order of their eviction: a cache gives up the end of a prompt first.
+pub(super) fn backwards(prompts: &[Prompt]) -> Vec<Vec<u64>> {
+    prompts.iter().map(|prompt| prompt.names.iter().rev().copied().collect()).collect()
+}
+
 /// An event for each prompt.
-fn store(slot: u32, prompts: &[Prompt]) -> Vec<Vec<Event<'_>>> {
+pub(super) fn store(slot: u32, prompts: &[Prompt]) -> Vec<Vec<Event<'_>>> {
     prompts.iter().map(|prompt| vec![Event::whole(slot, prompt)]).collect()
 }
 
 /// An event for each prompt's names.
-fn remove(slot: u32, names: &[Vec<u64>]) -> Vec<Vec<Event<'_>>> {
+pub(super) fn remove(slot: u32, names: &[Vec<u64>]) -> Vec<Vec<Event<'_>>> {
     names.iter().map(|names| vec![Event::Remove { slot, names }]).collect()
 }
 

@@ -138,7 +138,7 @@ fn check(field: &mut [Entrant], questions: &[Question], endpoints: u32, table: &
 
 /// Races lookups. Where the index is meant to be in the cache, prompts are looked up before that is
 /// timed.
-fn find(effort: &Effort, field: &mut [Entrant], questions: usize, cold: bool) -> Vec<Cell> {
+pub(super) fn find(effort: &Effort, field: &mut [Entrant], questions: usize, cold: bool) -> Vec<Cell> {
     let other = Other::default();
     let samples = effort.race(field.len(), |at, round, samples| {
         let Ok(index) = &mut field[at].index else { return };

@@ -6,6 +6,7 @@ mod fragmented;
 mod hash;
 mod lookup;
 mod memory;
+mod scale;
 mod threads;
 mod trace;
 mod trees;
@@ -25,6 +26,7 @@ pub const ALL: &[Group] = &[
     ("hash", |effort, _, out| hash::run(effort, out)),
     ("lookup", |effort, _, out| lookup::run(effort, out)),
     ("events", |effort, _, out| events::run(effort, out)),
+    ("scale", |effort, _, out| scale::run(effort, out)),
     ("fragmented", |effort, _, out| fragmented::run(effort, out)),
     ("trees", |effort, _, out| trees::run(effort, out)),
     ("threads", |effort, _, out| threads::run(effort, out)),
