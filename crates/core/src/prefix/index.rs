@@ -139,6 +139,7 @@ impl PrefixIndex {
     /// Visits the holders of `chain` by depth. An endpoint holds as many blocks, from the first on,
     /// as the *deepest* level that contains it; an endpoint in no level holds none. Computes in
     /// **O(runs of the chain)**, with one level for each distinct depth.
+    #[inline]
     pub fn levels(&self, chain: &[BlockHash], visit: impl FnMut(u32, &EndpointSet)) {
         self.runs.levels(chain, visit);
     }

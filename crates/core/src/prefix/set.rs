@@ -2,6 +2,7 @@
 //! and `roaring` were weighed: neither is inline for few members and counts its bytes exactly.
 
 use alloc::vec::Vec;
+use core::slice;
 
 use smallvec::SmallVec;
 
@@ -32,6 +33,30 @@ impl Eq for EndpointSet {}
 impl Default for Form {
     fn default() -> Self {
         Self::List(SmallVec::new())
+    }
+}
+
+/// The members that are left of a list or of a bitmap.
+struct Members<'a> {
+    list: slice::Iter<'a, u32>,
+    words: slice::Iter<'a, u64>,
+    /// The bits that are left of one word, and the slot of its first bit.
+    word: u64,
+    base: u32,
+}
+
+impl Iterator for Members<'_> {
+    type Item = u32;
+
+    #[inline]
+    fn next(&mut self) -> Option<u32> {
+        while self.word == 0 {
+            let Some(word) = self.words.next() else { return self.list.next().copied() };
+            (self.word, self.base) = (*word, self.base.wrapping_add(64));
+        }
+        let slot = self.base + self.word.trailing_zeros();
+        self.word &= self.word - 1;
+        Some(slot)
     }
 }
 
@@ -163,18 +188,14 @@ impl EndpointSet {
     }
 
     /// The members in ascending order.
+    #[inline]
     pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
         let (list, words): (&[u32], &[u64]) = match &self.0 {
             Form::List(slots) => (slots, &[]),
             Form::Bits(words, _) => (&[], words),
         };
-        list.iter().copied().chain(words.iter().zip(0u32..).flat_map(|(word, at)| {
-            let nonzero = |word: &u64| *word != 0;
-            core::iter::successors(Some(*word).filter(nonzero), move |w| {
-                Some(w & (w - 1)).filter(nonzero)
-            })
-            .map(move |w| at * 64 + w.trailing_zeros())
-        }))
+        // The first word that is read begins at slot 0.
+        Members { list: list.iter(), words: words.iter(), word: 0, base: 0_u32.wrapping_sub(64) }
     }
 
     /// Allocated bytes.

@@ -1,6 +1,7 @@
 //! Lookup: how much of a prompt each endpoint holds.
 
 use super::Runs;
+use crate::prefix::address::Address;
 use crate::prefix::hash::BlockHash;
 use crate::prefix::set::EndpointSet;
 
@@ -15,14 +16,31 @@ impl Runs {
     /// Visits levels: an endpoint holds as many blocks of `chain`, from the first on, as the
     /// deepest level that contains it. A level may include endpoints of deeper ones. Computes in
     /// **O(runs of the chain × their parts)**, and allocates only for endpoints with holes.
+    #[inline]
     pub(in crate::prefix) fn levels(
         &self,
+        chain: &[BlockHash],
+        visit: impl FnMut(u32, &EndpointSet),
+    ) {
+        // Most prompts without a match end here, at the cost of one filter.
+        if let Some(first) = chain.first().and_then(|first| self.head(*first)) {
+            self.levels_from(first, chain, visit);
+        }
+    }
+
+    /// The levels of a prompt whose first block is at `first`.
+    #[inline(never)]
+    fn levels_from(
+        &self,
+        first: Address,
         chain: &[BlockHash],
         mut visit: impl FnMut(u32, &EndpointSet),
     ) {
         let mut reach = Reach::Everyone;
         let mut depth = 0;
-        while let Some(stretch) = self.stretch(None, chain, depth) {
+        let mut begin = Some(first);
+        while let Some(at) = begin {
+            let stretch = self.extent(at, &chain[depth..]);
             let whole = stretch.len();
             let mut next: Option<Reach<'_>> = None;
             for part in self.slab[stretch.run].parts.iter().take_while(|p| p.from <= stretch.from) {
@@ -55,6 +73,7 @@ impl Runs {
             if reach.len() == 0 {
                 return;
             }
+            begin = chain.get(depth).and_then(|next| self.head(*next));
         }
         if let Some(endpoints) = reach.endpoints() {
             visit(depth as u32, endpoints);

@@ -79,17 +79,22 @@ impl Runs {
     ) -> Option<Stretch> {
         let rest = chain.get(at..)?;
         let first = *rest.first()?;
-        let Address { run, offset } = before
+        let begin = before
             .map(|Address { run, offset }| Address { run, offset: offset + 1 })
             .filter(|behind| self.hash(*behind) == Some(first))
             .or_else(|| self.head(first))?;
+        Some(self.extent(begin, rest))
+    }
+
+    /// The blocks of `rest` that are consecutive in a run. The first is at `begin`.
+    fn extent(&self, Address { run, offset }: Address, rest: &[BlockHash]) -> Stretch {
         let (run_, from) = (&self.slab[run], offset as usize);
         let whole = run_.blocks.len() - from;
         let length = match rest.get(whole - 1) {
             Some(hash) if *hash == run_.last => whole,
             _ => common(&run_.blocks[from..], rest),
         };
-        Some(Stretch { run, from: from as u32, to: (from + length) as u32 })
+        Stretch { run, from: from as u32, to: (from + length) as u32 }
     }
 
     /// The stretches of `chain` from its first block on, up to the first unknown block.
@@ -111,6 +116,7 @@ impl Runs {
     }
 
     /// The run that begins with this block.
+    #[inline]
     pub(super) fn head(&self, hash: BlockHash) -> Option<Address> {
         self.heads.get(hash.0, |at| at.offset == 0 && self.slab[at.run].begins_with(hash))
     }
