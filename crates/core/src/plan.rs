@@ -1,5 +1,6 @@
 //! The endpoints of each stage of a request: one for all, or several if the pool is disaggregated.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use smallvec::SmallVec;
@@ -19,13 +20,16 @@ pub(crate) struct Plan {
     pub(crate) answer: Placement,
     /// What the endpoint of the answer does.
     pub(crate) work: Work,
-    pub(crate) prefill: Option<(EndpointId, Assessment)>,
-    pub(crate) encode: Option<(EndpointId, Assessment)>,
+    pub(crate) prefill: Option<PlannedLeg>,
+    pub(crate) encode: Option<PlannedLeg>,
     /// The next best endpoints for the stages before the answer, by [`Stage`].
     pub(crate) leg_alternatives: [Vec<EndpointId>; Stage::ALL.len()],
     /// The facts of the prefill decision, if there was one.
     pub(crate) facts: Option<DeciderFacts>,
 }
+
+/// The endpoint of a stage before the answer. Most requests have none, so it takes little space.
+pub(crate) type PlannedLeg = Box<(EndpointId, Assessment)>;
 
 impl Plan {
     /// One endpoint for all stages.
@@ -38,13 +42,13 @@ impl Plan {
     /// The longest wait of its stages for their turns.
     pub(crate) fn wait(&self) -> Option<Seconds> {
         let ((_, best), _) = self.answer.ranking.split()?;
-        let prefill = self.prefill.as_ref().map_or(Seconds::ZERO, |(_, leg)| leg.wait);
+        let prefill = self.prefill.as_ref().map_or(Seconds::ZERO, |leg| leg.1.wait);
         Some(prefill.max(best.wait))
     }
 
     /// The endpoints of the stages before the answer.
-    pub(crate) fn legs(&self) -> impl Iterator<Item = EndpointId> + use<> {
-        [self.prefill, self.encode].into_iter().flatten().map(|(id, _)| id)
+    pub(crate) fn legs(&self) -> impl Iterator<Item = EndpointId> + '_ {
+        [&self.prefill, &self.encode].into_iter().flatten().map(|leg| leg.0)
     }
 }
 
@@ -82,11 +86,12 @@ pub(crate) fn plan(
     if pd_decide(&config.encode, &DeciderFacts { multimodal: request.multimodal, ..facts(&plan) }) {
         let encode = Request { role: Role::Encode, ..request };
         let query = Query { request: &encode, work: Work::Encode, ..leg(query) };
-        let computes_prompt = plan.prefill.as_ref().map(|(id, _)| *id).or_else(|| best_id(&plan));
+        let computes_prompt = plan.prefill.as_ref().map(|leg| leg.0).or_else(|| best_id(&plan));
         // An endpoint that computes the prompt encodes its media, too.
         let placed = place(query);
-        plan.encode =
-            best(&placed).filter(|(id, _)| computes_prompt.is_some_and(|other| other != *id));
+        plan.encode = best(&placed)
+            .filter(|(id, _)| computes_prompt.is_some_and(|other| other != *id))
+            .map(Box::new);
         if plan.encode.is_some() {
             plan.leg_alternatives[Stage::Encode as usize] = alternatives(&placed, computes_prompt);
         }
@@ -125,7 +130,8 @@ fn plan_prefill(
         if pd_decide(decider, &facts) {
             let decodes = Some(*decode_id);
             plan.leg_alternatives[Stage::Prefill as usize] = alternatives(&prefill, decodes);
-            (plan.answer, plan.work, plan.prefill) = (answer, work, Some((id, assessment)));
+            (plan.answer, plan.work, plan.prefill) =
+                (answer, work, Some(Box::new((id, assessment))));
         }
     }
     plan.facts = Some(facts);

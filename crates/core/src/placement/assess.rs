@@ -4,11 +4,12 @@ use core::time::Duration;
 
 use super::exclusion::Exclusion;
 use super::latency::{FirstToken, PredictedLatency, predicted_tpot};
+use super::present_load::PresentLoad;
 use super::query::{Query, Work};
 use super::ranking_key::RankingKey;
 use super::refusal::Relaxation;
 use super::span::CachedPrefix;
-use super::tie_break::TieBreaker;
+use super::tie_break::{TieBreaker, TieRank};
 use crate::endpoint::Role;
 use crate::fleet::Fleet;
 use crate::pool::{HealthState, Slot};
@@ -64,6 +65,29 @@ impl Assessment {
     }
 }
 
+/// What is known of an endpoint before it is weighed for a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known {
+    /// The part of the prompt that it has cached.
+    pub(super) cached: CachedPrefix,
+    pub(super) load: PresentLoad,
+    /// Its rank among endpoints of equal cost.
+    pub(super) rendezvous: TieRank,
+}
+
+impl Known {
+    pub(super) fn of(
+        fleet: &Fleet,
+        query: Query<'_>,
+        ties: &TieBreaker<'_>,
+        slot: &Slot,
+        cached: CachedPrefix,
+    ) -> Self {
+        let load = PresentLoad::of(fleet, query.now, slot);
+        Self { cached, load, rendezvous: ties.rank(slot.id.slot, slot.key) }
+    }
+}
+
 /// Weighs one endpoint that has `cached` of the prompt: its cost, and whether it is excluded.
 pub(super) fn assess<P: Profile>(
     fleet: &Fleet,
@@ -72,10 +96,22 @@ pub(super) fn assess<P: Profile>(
     cached: CachedPrefix,
     profile: &P,
 ) -> Assessment {
+    let ties = TieBreaker::for_prompt(fleet, query.lookup);
+    let known = Known::of(fleet, query, &ties, slot, cached);
+    assess_known(fleet, query, slot, known, profile)
+}
+
+/// The same of what is known of the endpoint.
+pub(super) fn assess_known<P: Profile>(
+    fleet: &Fleet,
+    query: Query<'_>,
+    slot: &Slot,
+    known: Known,
+    profile: &P,
+) -> Assessment {
     let Query { now, lookup, .. } = query;
-    let lifetime = fleet.config.report_lifetime;
-    let external = slot.reports.external(now, fleet.pool.reports(), slot.kv_cache_tokens, lifetime);
-    let cached = lookup.located(slot, cached, &fleet.prefixes, &fleet.config.tiers);
+    let PresentLoad { wait, kv_tokens, running } = known.load;
+    let cached = lookup.located(slot, known.cached, &fleet.prefixes, &fleet.config.tiers);
     let tokens = if let Work::Encode = query.work { 0 } else { lookup.tokens };
     let miss = tokens.saturating_sub(cached.tokens);
     let (work, transfer) = match query.work {
@@ -90,22 +126,22 @@ pub(super) fn assess<P: Profile>(
         .adapter
         .filter(|_| !matches!(query.work, Work::Encode))
         .map_or_else(AdapterCost::default, |key| AdapterCost::of(fleet, query, slot, key));
-    let wait = slot.wait(now, external, fleet.mean_work.get());
+    let needed = kv_tokens + f64::from(tokens);
     let parked = query.parked_work.map_or(Seconds::ZERO, |work| work.of(slot.id.slot));
     let inputs = CostInputs {
         // Residue and parked work count as cost only. An engine that notices a disconnect does no
         // work for the residue, and parked requests may yet go elsewhere.
         wait: wait + Seconds::from(slot.in_flight.residue(now)) + parked,
-        room: slot.wait_for_room(external, tokens, fleet.config.kv_limit),
+        room: slot.wait_for_tokens(kv_tokens, needed, fleet.config.kv_limit),
         work,
         recompute: slot.prefill.per_token_of(tokens) * f64::from(miss),
         reuse: fleet.reuse.probability(),
         miss: f64::from(miss),
         tokens: f64::from(tokens),
         warm: fleet.prefixes.warm_tokens(slot.id.slot, now) as f64,
-        kv_tokens: slot.in_flight.kv_tokens() as f64 + external.kv_tokens,
+        kv_tokens,
         capacity: f64::from(slot.kv_cache_tokens),
-        running: slot.in_flight.weighted_running() + external.running * fleet.answers.mean_weight(),
+        running,
         yields: query.parked_work.is_some_and(|work| work.is_lowest),
         adapter: adapter.priced,
         adapter_load: adapter.load,
@@ -129,7 +165,7 @@ pub(super) fn assess<P: Profile>(
         key: RankingKey {
             cost: cost.to_nanos(),
             in_flight: slot.all_in_flight(),
-            rendezvous: TieBreaker::for_prompt(fleet, lookup).rank(slot.id.slot, slot.key),
+            rendezvous: known.rendezvous,
             slot: slot.id.slot,
         },
         excluded: exclusion(fleet, query, slot, || {

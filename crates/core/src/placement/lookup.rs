@@ -287,6 +287,14 @@ impl Lookup {
         Some(LevelId { chain: chain as u32, level: level as u32 })
     }
 
+    /// Whether this level, which contains the endpoint, is the endpoint's own: see
+    /// [`level_of`](Self::level_of).
+    pub(super) fn is_own_level(&self, slot: &Slot, id: LevelId) -> bool {
+        let deeper = self.chains.get(id.chain as usize).levels.iter().take(id.level as usize);
+        let chain = self.chains.place_of(slot.layout);
+        chain == Some(id.chain as usize) && !deeper.into_iter().any(|level| level.has(slot.id.slot))
+    }
+
     /// All levels of all chains.
     pub(super) fn levels(&self) -> impl Iterator<Item = (LevelId, &Level)> {
         let chains = (0..).zip(self.chains.as_slice());

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `query` | a request, as it is placed |
 //! | `lookup`, `chains`, `span` | the prompt in blocks, and its cached prefix on each endpoint |
+//! | `present_load` | the load of one endpoint at the time of a request |
 //! | `assess` | the cost of one endpoint, or why it is excluded |
 //! | `exclusion`, `refusal` | why one endpoint, and why all of them, cannot have the request |
 //! | `latency` | the predicted times to first token and per output token |
@@ -19,6 +20,7 @@ mod cycle;
 mod exclusion;
 mod latency;
 mod lookup;
+mod present_load;
 mod prune;
 mod query;
 mod ranking;

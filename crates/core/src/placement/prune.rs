@@ -10,14 +10,16 @@
 
 use alloc::vec::Vec;
 
+use super::assess::Known;
 use super::chains::{Level, LevelId};
 use super::lookup::Lookup;
+use super::present_load::PresentLoad;
 use super::query::{Query, Work};
 use super::ranking_key::RankingKey;
 use super::span::CachedPrefix;
 use super::tie_break::{TieBreaker, TieRank};
 use crate::fleet::Fleet;
-use crate::pool::{BestCase, Bounds, CHUNK, InFlightLoad, LoadClass, Slot, WORD};
+use crate::pool::{BestCase, Bounds, CHUNK, InFlightLoad, LoadClass, Members, Slot, WORD, ones};
 use crate::prefix::EndpointSet;
 use crate::profile::{CostBound, LeastInputs};
 use crate::time::{Instant, Seconds};
@@ -49,21 +51,43 @@ pub(super) struct PrunedSearch<'a, B, L> {
     most_load: LoadClass,
 }
 
-/// Groups and endpoints that the search has bounded but not yet visited. A bound's slot is the
-/// first of its group. The buffers are reused for the next search.
+/// Groups and endpoints that the search has found but not yet visited. The buffers are reused for
+/// the next search.
 #[derive(Debug, Default)]
 pub(crate) struct SearchFrontier {
     /// Endpoints that are bounded one by one.
     few: Vec<u32>,
-    chunks: Vec<RankingKey>,
-    words: Vec<RankingKey>,
-    slots: Vec<RankingKey>,
+    chunks: Unvisited,
+    words: Unvisited,
+    slots: Unvisited,
 }
 
-/// Up to this many holders that may be below the bar are bounded one by one.
-const FEW: usize = 64;
+/// Members of one group. A group is named by its first slot.
+#[derive(Debug, Default)]
+struct Unvisited {
+    tied: Tied,
+    /// The lower bounds of others.
+    others: Vec<RankingKey>,
+}
 
-impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> PrunedSearch<'a, B, L> {
+/// Members as good as their group, in the order of their slots. The least draw wins.
+#[derive(Debug, Default)]
+struct Tied {
+    draws: Vec<u64>,
+    slots: Vec<u32>,
+}
+
+/// Up to this many holders are bounded one by one.
+const FEW: usize = 64;
+/// So are this many of more holders, if load classes leave no more below the bar. Groups rule out
+/// few of these, since their best cases count idle endpoints that hold nothing.
+const FEW_LEFT: usize = 256;
+
+impl<'a, B, L> PrunedSearch<'a, B, L>
+where
+    B: CostBound,
+    L: FnMut(&Slot, Known) -> Option<RankingKey>,
+{
     pub(super) fn new(
         fleet: &'a Fleet,
         query: Query<'a>,
@@ -100,11 +124,11 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
             for (id, level) in levels {
                 self.missing = Missing::new(self.tokens, level.cached);
                 self.set_floor(level);
-                match level.holders() {
-                    Some(holders) if self.are_few(holders, &mut frontier.few) => {
-                        self.each(id, level, frontier);
-                    }
-                    _ => self.chunks(id, level, frontier),
+                let SearchFrontier { few, slots, .. } = frontier;
+                if level.holders().is_some_and(|holders| self.are_few(holders, few)) {
+                    self.each(id, level, few, &mut slots.others);
+                } else {
+                    self.all(id, level, frontier);
                 }
             }
         }
@@ -113,115 +137,133 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
     /// Whether few holders may be below the bar, which are put into `few`.
     fn are_few(&self, holders: &EndpointSet, few: &mut Vec<u32>) -> bool {
         few.clear();
-        if holders.len() <= FEW {
-            few.extend(holders.iter());
-            return true;
-        }
-        if self.most_load == LoadClass::LAST {
+        if holders.len() > FEW && self.most_load == LoadClass::LAST {
             return false;
         }
-        for (word, slots) in holders.words_from(0) {
-            let mut members = self.within(word, slots);
-            while members != 0 {
-                few.push(word * WORD + members.trailing_zeros());
-                members &= members - 1;
-            }
-            if few.len() > FEW {
-                return false;
-            }
-        }
-        true
+        let found = holders.words_from(0).try_for_each(|(word, slots)| {
+            few.extend(ones(self.within(word, slots)).map(|at| word * WORD + at));
+            (few.len() <= FEW_LEFT).then_some(())
+        });
+        found.is_some()
     }
 
-    fn each(&mut self, id: LevelId, level: &Level, frontier: &mut SearchFrontier) {
-        let SearchFrontier { few, slots, .. } = frontier;
-        slots.clear();
+    /// Searches `few` endpoints of a level.
+    fn each(&mut self, id: LevelId, level: &Level, few: &[u32], keys: &mut Vec<RankingKey>) {
+        keys.clear();
         for slot in few.iter().copied() {
-            let best_case = self.bounds.slot(slot);
-            let draw = || self.draw(id, slot, |key| self.ties.rank(slot, key));
-            slots.extend(self.key(self.nanos(best_case), best_case, slot, draw));
+            let rank = || Some(self.ties.rank(slot, self.tie_key(id, slot)?));
+            keys.extend(self.key(self.bounds.slot(slot), slot, rank));
         }
-        self.look_at(slots, id, level.cached);
-    }
-
-    fn chunks(&mut self, id: LevelId, level: &Level, frontier: &mut SearchFrontier) {
-        let SearchFrontier { chunks, words, slots, .. } = frontier;
-        chunks.clear();
-        let mut previous = Bounded::default();
-        for (best_case, chunk) in self.bounds.chunks().iter().zip((0..).step_by(CHUNK as usize)) {
-            if let Some(key) = self.key(previous.nanos(self, best_case), best_case, chunk, || {
-                Some(self.ties.chunk_rank(chunk))
-            }) {
-                chunks.push(key);
-            }
-        }
-        lead(chunks);
-        for chunk in chunks.iter() {
-            if self.is_below(chunk) {
-                self.words(id, level, chunk, words, slots);
-            }
+        while let Some(key) = take_least(keys) {
+            self.weigh(id, level.cached, &key);
+            keys.retain(|key| self.is_below(key));
         }
     }
 
+    /// Searches all endpoints of a level.
+    fn all(&mut self, id: LevelId, level: &Level, frontier: &mut SearchFrontier) {
+        let SearchFrontier { few, chunks, words, slots } = frontier;
+        let (mut chunk_number, mut done) = (0, false);
+        for (best_case, members) in self.bounds.regions() {
+            let Some(region) = self.key(best_case, members.first, || Some(TieRank::default()))
+            else {
+                continue;
+            };
+            self.visit(
+                (&region, members, u64::MAX),
+                chunks,
+                |search, chunk| Some(search.ties.chunk(chunk)),
+                TieRank::of_chunk,
+                |search, chunk| {
+                    // The best chunk sets a bar, and few holders may be left below it.
+                    if chunk_number == 1
+                        && level.holders().is_some_and(|holders| search.are_few(holders, few))
+                    {
+                        search.each(id, level, few, &mut slots.others);
+                        done = true;
+                    }
+                    if !done {
+                        search.words(id, level, chunk, words, slots);
+                    }
+                    chunk_number += 1;
+                },
+            );
+        }
+    }
+
+    /// Searches the endpoints of a level that are in this chunk.
     fn words(
         &mut self,
         id: LevelId,
         level: &Level,
         chunk: &RankingKey,
-        words: &mut Vec<RankingKey>,
-        slots: &mut Vec<RankingKey>,
+        words: &mut Unvisited,
+        slots: &mut Unvisited,
     ) {
         let first = chunk.slot / WORD;
-        let group =
-            Group { first: chunk.slot, step: WORD, best_cases: self.bounds.words_of(chunk.slot) };
         let mut members = 0;
-        level.words(first, group.best_cases.len() as u32, |word, slots| {
-            members |= u64::from(self.within(word, slots) != 0) << (word - first);
-        });
-        let draw = |word| Some(self.ties.word_rank(chunk.rendezvous, word));
-        self.bound_members(&group, members, draw, words);
-        lead(words);
-        for word in words.iter() {
-            if self.is_below(word) {
-                self.slots(id, level, word, slots);
-            }
+        if level.holders().is_none() && self.most_load == LoadClass::LAST {
+            members = u64::MAX;
+        } else {
+            level.words(first, CHUNK / WORD, |word, slots| {
+                members |= u64::from(self.within(word, slots) != 0) << (word - first);
+            });
         }
+        self.visit(
+            (chunk, self.bounds.words_of(chunk.slot), members),
+            words,
+            |search, word| Some(search.ties.word(word)),
+            TieRank::of_word,
+            |search, word| search.slots(id, level, word, slots),
+        );
     }
 
-    fn slots(
-        &mut self,
-        id: LevelId,
-        level: &Level,
-        word: &RankingKey,
-        slots: &mut Vec<RankingKey>,
-    ) {
-        let group =
-            Group { first: word.slot, step: 1, best_cases: self.bounds.slots_of(word.slot) };
-        let members = self.within(word.slot / WORD, level.word(word.slot / WORD));
-        let draw = |slot| self.draw(id, slot, |key| self.ties.endpoint_rank(word.rendezvous, key));
-        self.bound_members(&group, members, draw, slots);
-        self.look_at(slots, id, level.cached);
+    /// Searches the endpoints of a level that are in this word.
+    fn slots(&mut self, id: LevelId, level: &Level, word: &RankingKey, slots: &mut Unvisited) {
+        let number = word.slot / WORD;
+        self.visit(
+            (word, self.bounds.slots_of(word.slot), self.within(number, level.word(number))),
+            slots,
+            |search, slot| Some(search.ties.endpoint(search.tie_key(id, slot)?)),
+            TieRank::of_endpoint,
+            |search, slot| search.weigh(id, level.cached, slot),
+        );
     }
 
-    /// Bounds the members of a group whose bits are set, and keeps the keys below the bar. `draw`
-    /// is the tie rank of a member, if the level may be its own.
+    /// Visits the members of a group whose bits are set, best first, while they may be below the
+    /// bar. `draw` draws a member's lot, if the level may be its own, and `rank` adds it to the
+    /// rank of its group.
     #[inline(always)]
-    fn bound_members(
-        &self,
-        group: &Group<'_>,
-        mut members: u64,
-        draw: impl Fn(u32) -> Option<TieRank>,
-        keys: &mut Vec<RankingKey>,
+    fn visit(
+        &mut self,
+        (group, members, bits): (&RankingKey, Members<'_>, u64),
+        Unvisited { tied, others }: &mut Unvisited,
+        draw: impl Fn(&Self, u32) -> Option<u64>,
+        rank: impl Fn(TieRank, u64) -> TieRank,
+        mut visit: impl FnMut(&mut Self, &RankingKey),
     ) {
-        keys.clear();
-        let mut previous = Bounded::default();
-        while let Some(best_case) = group.best_cases.get(members.trailing_zeros() as usize) {
-            let slot = group.first + group.step * members.trailing_zeros();
-            members &= members - 1;
-            let nanos = previous.nanos(self, best_case);
-            if let Some(key) = self.key(nanos, best_case, slot, || draw(slot)) {
-                keys.push(key);
+        // Members as good as their group have its bound, and only their ranks differ: on an idle
+        // pool, all are.
+        let at_best = bits & members.at_best;
+        tied.clear();
+        for slot in members.slots(at_best) {
+            tied.extend(slot, draw(self, slot));
+        }
+        while let Some((drawn, slot)) = tied.take_least() {
+            let key = RankingKey { rendezvous: rank(group.rendezvous, drawn), slot, ..*group };
+            if !self.is_below(&key) {
+                break;
             }
+            visit(self, &key);
+        }
+        others.clear();
+        for (slot, best_case) in members.best_cases(bits & !at_best) {
+            let ranked = || Some(rank(group.rendezvous, draw(self, slot)?));
+            others.extend(self.key(best_case, slot, ranked));
+        }
+        while let Some(key) = take_least(others) {
+            visit(self, &key);
+            others.retain(|key| self.is_below(key));
         }
     }
 
@@ -234,37 +276,31 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
         slots & self.bounds.loaded_up_to(word, self.most_load)
     }
 
-    /// Weighs endpoints in the order of their bounds while these are below the bar.
-    fn look_at(&mut self, slots: &mut Vec<RankingKey>, id: LevelId, cached: CachedPrefix) {
-        while let Some(at) = least(slots) {
-            let key = slots.swap_remove(at);
-            let Some(slot) = self.fleet.pool.at(key.slot) else { continue };
-            // An endpoint in several levels comes up several times, once in its own.
-            if self.lookup.level_of(slot) == Some(id) && self.may_be_below(slot) {
-                self.bar = (self.look)(slot, cached);
-                if let Some(bar) = self.bar {
-                    self.limit = above(bar.cost);
-                    self.set_most_load();
-                    slots.retain(|key| *key < bar);
-                }
+    /// Weighs an endpoint, if it may be below the bar.
+    fn weigh(&mut self, id: LevelId, cached: CachedPrefix, key: &RankingKey) {
+        let Some(slot) = self.fleet.pool.at(key.slot) else { return };
+        // An endpoint in several levels comes up several times, once in its own.
+        if !self.lookup.is_own_level(slot, id) {
+            return;
+        }
+        let load = PresentLoad::of(self.fleet, self.now, slot);
+        if self.may_be_below(slot, &load) {
+            self.bar = (self.look)(slot, Known { cached, load, rendezvous: key.rendezvous });
+            if let Some(bar) = self.bar {
+                self.limit = above(bar.cost);
+                self.set_most_load();
             }
         }
     }
 
-    /// Whether the endpoint may be below the bar with its external load at this time. Its best case
-    /// counts less of it, since it holds for longer.
-    fn may_be_below(&self, slot: &Slot) -> bool {
+    /// Whether the endpoint may be below the bar under this load. Its best case counts less
+    /// external load, since it holds for longer.
+    fn may_be_below(&self, slot: &Slot, load: &PresentLoad) -> bool {
         if self.bar.is_none() || !self.fleet.pool.has_forecast() {
             return true;
         }
-        let Fleet { pool, config, mean_work, answers, .. } = self.fleet;
-        let (capacity, lifetime) = (slot.kv_cache_tokens, config.report_lifetime);
-        let external = slot.reports.external(self.now, pool.reports(), capacity, lifetime);
-        let wait = slot.wait(self.now, external, mean_work.get()).get();
-        let kv_tokens = slot.in_flight.kv_tokens() as f64 + external.kv_tokens;
-        let running = slot.in_flight.weighted_running() + external.running * answers.mean_weight();
-        let best_case = self.bounds.slot(slot.id.slot).with_load(kv_tokens, running);
-        Seconds::in_nanos(self.cost(&best_case, wait)) < self.limit
+        let best_case = self.bounds.slot(slot.id.slot).with_load(load.kv_tokens, load.running);
+        Seconds::in_nanos(self.cost(&best_case, load.wait.get())) < self.limit
     }
 
     /// Computes the lower bound of the cost in a level without load, and the highest load of an
@@ -293,24 +329,23 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
         self.bar.is_none_or(|bar| *key < bar)
     }
 
-    /// The tie rank of the endpoint in this slot, if the level may be its own.
+    /// The key of the endpoint in this slot for its tie rank, if the level may be its own.
     #[inline]
-    fn draw(&self, id: LevelId, slot: u32, lot: impl FnOnce(u64) -> TieRank) -> Option<TieRank> {
+    fn tie_key(&self, id: LevelId, slot: u32) -> Option<u64> {
         let tie = self.fleet.pool.tie(slot);
-        self.lookup.may_serve(id, tie.layout).then(|| lot(tie.key))
+        self.lookup.may_serve(id, tie.layout).then_some(tie.key)
     }
 
     /// The lower bound of the key of an endpoint or of a group that begins at `slot`, if it is
-    /// below the bar. `nanos` is the lower bound of the cost. Most are not below the bar in their
-    /// cost, so the rest is computed for few.
+    /// below the bar. Most are not below the bar in their cost, so the rest is computed for few.
     #[inline(always)]
     fn key(
         &self,
-        nanos: f64,
         best_case: &BestCase,
         slot: u32,
         rendezvous: impl FnOnce() -> Option<TieRank>,
     ) -> Option<RankingKey> {
+        let nanos = self.nanos(best_case);
         if nanos >= self.limit || !best_case.is_open() {
             return None;
         }
@@ -348,43 +383,6 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
     }
 }
 
-/// Up to 64 members of a group, which begin at every `step`th slot.
-#[derive(Debug)]
-struct Group<'a> {
-    first: u32,
-    step: u32,
-    best_cases: &'a [BestCase],
-}
-
-/// The lower bound of a cost, for the next group or endpoint: often it has the same best case, as
-/// all have in an idle pool.
-#[derive(Debug)]
-struct Bounded<'a> {
-    best_case: &'a BestCase,
-    nanos: f64,
-}
-
-impl<'a> Bounded<'a> {
-    /// The lower bound of the cost with this best case.
-    #[inline(always)]
-    fn nanos<B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>>(
-        &mut self,
-        search: &PrunedSearch<'_, B, L>,
-        best_case: &'a BestCase,
-    ) -> f64 {
-        if !best_case.is_same(self.best_case) {
-            *self = Self { best_case, nanos: search.nanos(best_case) };
-        }
-        self.nanos
-    }
-}
-
-impl Default for Bounded<'_> {
-    fn default() -> Self {
-        Self { best_case: &BestCase::CLOSED, nanos: f64::INFINITY }
-    }
-}
-
 /// What a request computes where this much of it is cached.
 #[derive(Clone, Copy, Debug, Default)]
 struct Missing {
@@ -409,19 +407,39 @@ fn above(cost: u64) -> f64 {
     if cost < 1 << 52 { (cost + 1) as f64 } else { f64::INFINITY }
 }
 
-/// Moves the group with the least bound to the front: it sets the bar for the others.
-fn lead(groups: &mut [RankingKey]) {
-    if let Some(at) = least(groups) {
-        groups.swap(0, at);
+impl Tied {
+    fn clear(&mut self) {
+        self.draws.clear();
+        self.slots.clear();
+    }
+
+    /// Adds a member, if it takes part in the draw.
+    fn extend(&mut self, slot: u32, draw: Option<u64>) {
+        if let Some(draw) = draw {
+            self.draws.push(draw);
+            self.slots.push(slot);
+        }
+    }
+
+    /// Takes the winner out; of equal draws, the one in the first slot.
+    fn take_least(&mut self) -> Option<(u64, u32)> {
+        let (mut least, mut at) = (*self.draws.first()?, 0);
+        for (other, draw) in self.draws.iter().enumerate() {
+            if *draw < least {
+                (least, at) = (*draw, other);
+            }
+        }
+        Some((self.draws.remove(at), self.slots.remove(at)))
     }
 }
 
-fn least(keys: &[RankingKey]) -> Option<usize> {
+/// Takes the least key out.
+fn take_least(keys: &mut Vec<RankingKey>) -> Option<RankingKey> {
     let (mut least, mut at) = (keys.first()?, 0);
-    for (other, key) in keys.iter().enumerate().skip(1) {
+    for (other, key) in keys.iter().enumerate() {
         if key < least {
             (least, at) = (key, other);
         }
     }
-    Some(at)
+    Some(keys.swap_remove(at))
 }

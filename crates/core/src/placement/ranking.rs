@@ -39,13 +39,15 @@ impl Ranking {
         Self { best, room: 1, least_beside_adapter: None, chosen: Some(choice) }
     }
 
+    /// Ranks an endpoint. A second offer of the same assessment changes nothing.
     pub(crate) fn offer(&mut self, id: EndpointId, assessment: Assessment) {
         let beside = assessment.cost - assessment.terms.adapter;
         self.least_beside_adapter =
             Some(self.least_beside_adapter.map_or(beside, |least| least.min(beside)));
         let better = self.best.iter().rposition(|(_, other)| other.key <= assessment.key);
+        let known = better.is_some_and(|at| self.best[at].1.key == assessment.key);
         let place = better.map_or(0, |at| at + 1);
-        if place < self.room {
+        if place < self.room && !known {
             if self.best.capacity() == 0 {
                 self.best.reserve_exact(self.room.min(FEW));
             }

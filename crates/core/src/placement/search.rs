@@ -1,10 +1,11 @@
 //! The search for the best endpoints of a request, and the reason if there are none.
 
-use super::assess::{Assessment, assess, until_change};
+use super::assess::{Assessment, Known, assess, assess_known, until_change};
 use super::prune::{PrunedSearch, SearchFrontier};
 use super::query::Query;
 use super::ranking::Ranking;
 use super::refusal::{Refusal, Relaxation};
+use super::tie_break::TieBreaker;
 use crate::fleet::Fleet;
 use crate::pool::Slot;
 use crate::profile::Profile;
@@ -72,9 +73,9 @@ pub(crate) fn search<P: Profile>(
     ranking: &mut Ranking,
     subset: impl Fn(&Slot) -> bool,
 ) {
-    let mut look = |slot: &Slot, cached| {
+    let mut look = |slot: &Slot, known| {
         if subset(slot) {
-            let assessment = assess(fleet, query, slot, cached, profile);
+            let assessment = assess_known(fleet, query, slot, known, profile);
             if assessment.excluded.is_none() {
                 ranking.offer(slot.id, assessment);
             }
@@ -86,7 +87,12 @@ pub(crate) fn search<P: Profile>(
         Some((bound, bounds)) => {
             PrunedSearch::new(fleet, query, bounds, bound, look).search(frontier);
         }
-        None => fleet.pool.iter().for_each(|slot| _ = look(slot, query.lookup.cached(slot))),
+        None => {
+            let ties = TieBreaker::for_prompt(fleet, query.lookup);
+            for slot in fleet.pool.iter() {
+                look(slot, Known::of(fleet, query, &ties, slot, query.lookup.cached(slot)));
+            }
+        }
     }
 }
 

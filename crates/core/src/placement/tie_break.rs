@@ -18,6 +18,23 @@ pub(crate) struct TieRank {
     endpoint: u64,
 }
 
+impl TieRank {
+    /// The least rank in the chunk with this draw.
+    pub(crate) const fn of_chunk(self, chunk: u64) -> Self {
+        Self { chunk, ..self }
+    }
+
+    /// The least rank in the word with this draw, where `self` is its chunk's.
+    pub(crate) const fn of_word(self, word: u64) -> Self {
+        Self { word, ..self }
+    }
+
+    /// The rank of the endpoint with this draw, where `self` is its word's.
+    pub(crate) const fn of_endpoint(self, endpoint: u64) -> Self {
+        Self { endpoint, ..self }
+    }
+}
+
 /// The tie ranks for one prompt.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TieBreaker<'a> {
@@ -37,30 +54,33 @@ impl<'a> TieBreaker<'a> {
         Self::new(&fleet.hasher, lookup.identity, fleet.pool.bounds().len())
     }
 
-    /// The rank of the chunk that begins at this slot: the least rank of its members.
-    pub(crate) fn chunk_rank(&self, slot: u32) -> TieRank {
-        TieRank { chunk: self.draw(slot, CHUNK), ..TieRank::default() }
-    }
-
-    /// The rank of the word that begins at this slot, in this chunk: the least rank of its members.
-    pub(crate) fn word_rank(&self, chunk: TieRank, slot: u32) -> TieRank {
-        TieRank { word: self.draw(slot, WORD), ..chunk }
-    }
-
-    /// The rank of the endpoint with this key, in this word.
+    /// The draw of the chunk that begins at this slot: its least rank.
     #[inline]
-    pub(crate) fn endpoint_rank(&self, word: TieRank, key: u64) -> TieRank {
-        TieRank { endpoint: self.hasher.mix(self.identity, key), ..word }
+    pub(crate) fn chunk(&self, slot: u32) -> u64 {
+        self.draw(slot, CHUNK)
+    }
+
+    /// The draw of the word that begins at this slot.
+    #[inline]
+    pub(crate) fn word(&self, slot: u32) -> u64 {
+        self.draw(slot, WORD)
+    }
+
+    /// The draw of the endpoint with this key.
+    #[inline]
+    pub(crate) fn endpoint(&self, key: u64) -> u64 {
+        self.hasher.mix(self.identity, key)
     }
 
     /// The rank of the endpoint in this slot with this key.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn rank(&self, slot: u32, key: u64) -> TieRank {
+        let endpoint = self.endpoint(key);
         if self.slots <= WORD {
-            return self.endpoint_rank(TieRank::default(), key);
+            return TieRank { chunk: 0, word: 0, endpoint };
         }
-        let chunk = self.chunk_rank(slot - slot % CHUNK);
-        self.endpoint_rank(self.word_rank(chunk, slot - slot % WORD), key)
+        let (chunk, word) = (self.chunk(slot - slot % CHUNK), self.word(slot - slot % WORD));
+        TieRank { chunk, word, endpoint }
     }
 
     /// A group wins in proportion to its slots: only the last group of a pool has fewer than the
@@ -101,12 +121,10 @@ mod tests {
         for identity in 0..20_000 {
             let ties = TieBreaker::new(&hasher, hasher.mix(identity, identity), endpoints);
             let chunk =
-                (0..endpoints).step_by(CHUNK as usize).min_by_key(|chunk| ties.chunk_rank(*chunk));
+                (0..endpoints).step_by(CHUNK as usize).min_by_key(|chunk| ties.chunk(*chunk));
             let chunk = chunk.expect("one at least");
             let words = (chunk..endpoints.min(chunk + CHUNK)).step_by(WORD as usize);
-            let word = words
-                .min_by_key(|word| ties.word_rank(ties.chunk_rank(chunk), *word))
-                .expect("one at least");
+            let word = words.min_by_key(|word| ties.word(*word)).expect("one at least");
             let last = endpoints.min(word + WORD);
             let slot =
                 (word..last).min_by_key(|slot| ties.rank(*slot, hasher.mix(0, u64::from(*slot))));

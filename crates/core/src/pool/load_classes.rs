@@ -2,8 +2,8 @@
 //! passes over those with too much of it.
 //!
 //! The best case of a word counts all its slots. Where few of them hold a prefix and the others are
-//! idle, it rules out nothing. The classes of the 64 slots fill one cache line, and are compared
-//! eight at a time.
+//! idle, it rules out nothing. The classes of the 64 slots fill one cache line. Every eighth one is
+//! in the same number, and numbers are compared as a whole, two at a time.
 //!
 //! A load is a number of seconds: the wait, and the used share of the KV cache. Their sum rules out
 //! more than either, since neither is as low as it can be on the same endpoint.
@@ -15,7 +15,7 @@ pub(crate) const WORD: u32 = 64;
 
 /// Classes of all slots, by word.
 #[derive(Debug, Default)]
-pub(crate) struct LoadClasses(Vec<[u64; LANES]>);
+pub(crate) struct LoadClasses(Vec<[[u64; 2]; 4]>);
 
 /// Seconds of wait that count as much as a full KV cache: the ratio of their default prices.
 pub(crate) const FULL_CACHE: f64 = 4.0;
@@ -24,8 +24,6 @@ pub(crate) const FULL_CACHE: f64 = 4.0;
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct LoadClass(u8);
 
-/// Numbers of eight classes for each word: every eighth slot is in the same one.
-const LANES: usize = WORD as usize / 8;
 /// The lowest bit of each byte.
 const ONES: u64 = 0x0101_0101_0101_0101;
 /// The highest bit of each byte.
@@ -47,12 +45,13 @@ impl LoadClass {
 impl LoadClasses {
     /// Adds a word whose endpoints take no requests.
     pub(super) fn push_word(&mut self) {
-        self.0.push([u64::from(LoadClass::LAST.0) * ONES; LANES]);
+        self.0.push([[u64::from(LoadClass::LAST.0) * ONES; 2]; 4]);
     }
 
     /// Sets the class of a slot.
     pub(super) fn set(&mut self, slot: u32, class: LoadClass) {
-        let lane = &mut self.0[(slot / WORD) as usize][(slot % 8) as usize];
+        let from_last = 7 - slot as usize % 8;
+        let lane = &mut self.0[(slot / WORD) as usize][from_last % 4][from_last / 4];
         let shift = slot % WORD / 8 * 8;
         *lane = *lane & !(0xff << shift) | u64::from(class.0) << shift;
     }
@@ -62,10 +61,14 @@ impl LoadClasses {
     pub(crate) fn up_to(&self, word: u32, class: LoadClass) -> u64 {
         // No class has the highest bit of its byte, so no byte borrows from the next one.
         let most = u64::from(class.0 | 0x80) * ONES;
-        let lanes = self.0.get(word as usize).into_iter().flatten();
-        lanes
-            .zip((0..8).rev())
-            .fold(0, |slots, (lane, shift)| slots | ((most - lane) & HIGHEST) >> shift)
+        let Some(pairs) = self.0.get(word as usize) else { return 0 };
+        let mut slots = [0; 2];
+        for (pair, shift) in pairs.iter().zip(0..) {
+            for (slots, lane) in slots.iter_mut().zip(pair) {
+                *slots |= ((most - lane) & HIGHEST) >> shift;
+            }
+        }
+        slots[0] | slots[1] >> 4
     }
 }
 

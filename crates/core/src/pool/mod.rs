@@ -34,7 +34,7 @@ use crate::time::Instant;
 
 pub(crate) use best_case::BestCase;
 pub(crate) use block_layout::BlockLayout;
-pub(crate) use bounds::{Bounds, CHUNK};
+pub(crate) use bounds::{Bounds, CHUNK, Members, ones};
 pub use error::{EndpointError, UnknownEndpoint};
 pub(crate) use evictions::Shortfall;
 pub(crate) use external_load::ExternalLoad;

@@ -140,16 +140,11 @@ impl Slot {
         if peers > own { peers } else { own }
     }
 
-    /// How long a request of `tokens` tokens waits for space in the KV cache when live requests
-    /// would use more than `limit` of it. The engine admits no request until others finish.
+    /// How long a request waits for space in the KV cache, with `live` tokens of live requests in
+    /// it and `needed` ones in all, of which it holds at most the share `limit`. The engine admits
+    /// no request until others finish.
     ///
     /// Live requests leave at the rate of their tokens over the mean answer time of this endpoint.
-    pub(crate) fn wait_for_room(&self, external: ExternalLoad, tokens: u32, limit: f64) -> Seconds {
-        let live = self.in_flight.kv_tokens() as f64 + external.kv_tokens;
-        self.wait_for_tokens(live, live + f64::from(tokens), limit)
-    }
-
-    /// The same, with `live` tokens of live requests in the cache and `needed` ones in all.
     pub(crate) fn wait_for_tokens(&self, live: f64, needed: f64, limit: f64) -> Seconds {
         let missing = needed - limit * f64::from(self.kv_cache_tokens);
         if missing <= 0.0 || live <= 0.0 {

@@ -35,7 +35,7 @@ impl Scheduler {
         let chosen = &plan.answer.ranking.chosen;
         let slot = self.fleet.pool.get(*endpoint).map_err(|_| gone)?;
         let latency = PredictedLatency::of(&self.fleet, now, plan.work, lookup.tokens, slot, best);
-        let prefiller = plan.prefill.and_then(|(id, _)| self.fleet.pool.get(id).ok());
+        let prefiller = plan.prefill.as_ref().and_then(|leg| self.fleet.pool.get(leg.0).ok());
         let for_prefill = prefiller
             .map(|slot| placed_prompt(lookup, slot, adapter, |lookup| lookup.copy_for(slot)));
         let prompt = placed_prompt(lookup, slot, adapter, |lookup| lookup.take(slot));
@@ -48,12 +48,12 @@ impl Scheduler {
         let mut in_flight =
             self.book(now, *endpoint, best.cached, prompt, plan.work).ok_or(gone)?;
         (in_flight.predicted, in_flight.suspect) = (best.first_token_in, suspect);
-        if let Some(((id, leg), prompt)) = plan.prefill.zip(for_prefill) {
-            in_flight.hit = leg.cached.tokens;
-            self.reserve_leg(now, &mut in_flight, Stage::Prefill, (id, &leg), prompt);
+        if let Some((leg, prompt)) = plan.prefill.as_deref().zip(for_prefill) {
+            in_flight.hit = leg.1.cached.tokens;
+            self.reserve_leg(now, &mut in_flight, Stage::Prefill, leg, prompt);
         }
-        if let Some((id, leg)) = &plan.encode {
-            self.reserve_leg(now, &mut in_flight, Stage::Encode, (*id, leg), PlacedPrompt::none());
+        if let Some(leg) = &plan.encode {
+            self.reserve_leg(now, &mut in_flight, Stage::Encode, leg, PlacedPrompt::none());
         }
         for (stage, alternatives) in Stage::ALL.into_iter().zip(&plan.leg_alternatives) {
             if let Some(leg) = in_flight.legs.get_mut(stage) {
@@ -73,8 +73,8 @@ impl Scheduler {
         if self.fleet.config.disaggregation.is_some() {
             self.counters.stages(StageSplit::of(plan.encode.is_some(), plan.prefill.is_some()));
         }
-        let leg = |(endpoint_id, leg): (EndpointId, Assessment)| Leg {
-            endpoint_id,
+        let leg = |(endpoint_id, leg): &(EndpointId, Assessment)| Leg {
+            endpoint_id: *endpoint_id,
             cached_tokens: leg.cached.tokens,
             cost: leg.cost,
             done_in: leg.first_token_in,
@@ -93,8 +93,8 @@ impl Scheduler {
             predicted_tpot: latency.tpot,
             queue_time: Duration::ZERO,
             streams,
-            prefill: plan.prefill.map(leg),
-            encode: plan.encode.map(leg),
+            prefill: plan.prefill.as_deref().map(leg),
+            encode: plan.encode.as_deref().map(leg),
         })
     }
 
@@ -104,12 +104,12 @@ impl Scheduler {
         now: Instant,
         request: &mut InFlight,
         stage: Stage,
-        (endpoint, planned): (EndpointId, &Assessment),
+        (endpoint, planned): &(EndpointId, Assessment),
         mut prompt: PlacedPrompt,
     ) {
         prompt.reports_end = true;
         let work = if stage == Stage::Encode { Work::Encode } else { Work::Prompt };
-        if let Some(mut leg) = self.book(now, endpoint, planned.cached, prompt, work) {
+        if let Some(mut leg) = self.book(now, *endpoint, planned.cached, prompt, work) {
             (leg.predicted, leg.suspect) = (planned.first_token_in, request.suspect);
             request.legs.set(stage, leg);
         }

@@ -13,7 +13,7 @@ use crate::placement::{
     self, Assessment, CycleKeys, Exclusion, Lookup, Placement, PredictedLatency, Preview, Query,
     Ranking, RankingKey, Refusal, SearchFrontier, Work,
 };
-use crate::plan::{answer_role, plan};
+use crate::plan::{PlannedLeg, answer_role, plan};
 use crate::plugins::ScoreExplanation;
 use crate::pool::{BackoffCause, Slot};
 use crate::profile::CostTerms;
@@ -201,7 +201,7 @@ impl Scheduler {
         plan.answer.refusal = refusal;
         let best = plan.answer.ranking.split().map(|((endpoint, _), _)| *endpoint);
         let chosen = self.admit(request, &plan);
-        let leg = |leg: Option<(EndpointId, _)>| leg.map(|(id, _)| id).filter(|_| chosen.is_ok());
+        let leg = |leg: Option<PlannedLeg>| leg.map(|leg| leg.0).filter(|_| chosen.is_ok());
         let (prefill, encode) = (leg(plan.prefill), leg(plan.encode));
         Explanation {
             prefill,
