@@ -5,7 +5,7 @@
 use hmac::{Hmac, Mac};
 use libfuzzer_sys::fuzz_target;
 use sha2::Sha256;
-use slotwise::{BlockHash, Instant, PeerLoad};
+use slotwise::{BlockHash, Instant, PeerLoad, SharedService};
 use slotwise_gateway::gates::UsageChange;
 use slotwise_gateway::peers::{News, PeerKey, Peers, PeersConfig};
 
@@ -23,7 +23,7 @@ fuzz_target!(|input: (&[u8], Vec<(u8, u8, u16)>)| {
         now += u64::from(value) * 1_000;
         let at = Instant::from_micros(now);
         let (sender, receiver) = if which % 2 == 0 { (&mut a, &mut b) } else { (&mut b, &mut a) };
-        match what % 6 {
+        match what % 7 {
             0 => {
                 let mut load = PeerLoad::default();
                 (load.prefilling, load.running) = (value.into(), which.into());
@@ -41,7 +41,13 @@ fuzz_target!(|input: (&[u8], Vec<(u8, u8, u16)>)| {
                 let (booked, refunded) = (value.into(), which.into());
                 sender.count_usage(&UsageChange::new(1, step_us, step, booked, refunded));
             }
-            4 => while receiver.poll_usage(at).is_some() {},
+            4 => {
+                let mut service = SharedService::default();
+                (service.flow, service.requests) = (which.into(), u32::from(value % 2));
+                (service.weight, service.waits) = (value.into(), value % 3 > 0);
+                sender.serve(service);
+            }
+            5 => while receiver.poll_usage(at).is_some() {},
             _ => {
                 if let Some(bytes) = sent.get(usize::from(value) % sent.len().max(1)) {
                     receiver.apply_delta(at, bytes).expect("sealed with the same key");

@@ -29,6 +29,15 @@ class Host:
         self.link = PeerLink(self.scheduler, key=KEY, incarnation=1, **config)
         self.requests: dict[str, int] = {}
 
+    def poll(self, now: float) -> list[Any]:
+        names = {request_id: name for name, request_id in self.requests.items()}
+        decisions = []
+        while (decision := self.scheduler.poll_decision(now=now)) is not None:
+            assert isinstance(decision, slotwise.Dispatch), decision
+            decisions.append([names[decision.request_id], decision.endpoint_name])
+        due = self.scheduler.next_timeout()
+        return [decisions, None if due is None else int(round(due * 1e6) // 1_000)]
+
     def state(self, now: float) -> dict[str, Any]:
         due, stats = self.link.next_timeout(now=now), self.link.stats()
         assert due is not None
@@ -48,6 +57,15 @@ def test_every_step_has_the_expected_answer(case: Any) -> None:
             dispatch = picked(host.scheduler, step["pick"], model="m", now=now)
             host.requests[step["as"]] = dispatch.request_id
             assert [dispatch.endpoint_name, dispatch.cached_tokens] == step["expect"], step
+        elif "submit" in step:
+            prompt, flow, weight = step["submit"] * step["times"], step["flow"], step["weight"]
+            submitted = host.scheduler.submit(
+                prompt, model="m", flow=flow, weight=weight, now=now
+            )
+            assert isinstance(submitted, int), submitted
+            host.requests[step["as"]] = submitted
+        elif "poll" in step:
+            assert host.poll(now) == step["expect"], step
         elif "first_token" in step:
             host.scheduler.handle_first_token(host.requests[step["first_token"]], now=now)
         elif "complete" in step:

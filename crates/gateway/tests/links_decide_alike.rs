@@ -6,6 +6,8 @@
 //! | step | does on the gateway `on` | has in `expect` |
 //! |---|---|---|
 //! | `pick` | picks for this prompt; `as` names the request | endpoint, cached tokens |
+//! | `submit` | queues `times` copies of this text, for `flow` of `weight`; `as` names it | |
+//! | `poll` | polls for all decisions | names and endpoints, when to poll again |
 //! | `first_token`, `complete` | an input of the request of this name | |
 //! | `send` | exports all messages, and applies them in these gateways | hex, results |
 //! | `receive` | applies these bytes, as hex | the result, or its code in `error` |
@@ -19,7 +21,7 @@ mod cases;
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use slotwise::{Config, Endpoint, Instant, Request, RequestId, Scheduler, Usage};
+use slotwise::{Config, Decision, Endpoint, Instant, Request, RequestId, Scheduler, Usage};
 use slotwise_gateway::json::read_peers_config;
 use slotwise_gateway::peers::{PeerKey, PeerLink};
 
@@ -61,6 +63,29 @@ impl Host {
         json!([endpoint.name, dispatch.cached_tokens])
     }
 
+    fn submit(&mut self, now: Instant, step: &Value) {
+        let times = step["times"].as_u64().expect("a number") as usize;
+        let prompt = step["submit"].as_str().expect("a text").repeat(times);
+        let request = Request::new("m")
+            .text(&prompt)
+            .flow(step["flow"].as_str().expect("a flow"))
+            .weight(step["weight"].as_f64().expect("a weight"));
+        let id = self.scheduler.submit(now, &request).expect("it can wait");
+        self.requests.insert(step["as"].as_str().expect("a name").into(), id);
+    }
+
+    fn poll(&mut self, now: Instant) -> Value {
+        let mut decisions = Vec::new();
+        while let Some(decision) = self.scheduler.poll_decision(now) {
+            let Decision::Dispatch(dispatch) = decision else { panic!("{decision:?}") };
+            let named = |(_, id): &(&String, &RequestId)| **id == dispatch.request_id;
+            let (name, _) = self.requests.iter().find(named).expect("submitted");
+            let endpoint = self.scheduler.endpoint(dispatch.endpoint_id).expect("known");
+            decisions.push(json!([name, endpoint.name]));
+        }
+        json!([decisions, self.scheduler.next_timeout().map(|at| at.as_micros() / 1_000)])
+    }
+
     fn request(&self, name: &Value) -> RequestId {
         self.requests[name.as_str().expect("a name")]
     }
@@ -95,6 +120,11 @@ fn run(case: &mut Value, bless: bool) {
         let host = hosts.get_mut(&on).expect("a known gateway");
         if step.get("pick").is_some() {
             let answer = host.pick(now, step);
+            check(step, "expect", answer, bless, &doc);
+        } else if step.get("submit").is_some() {
+            host.submit(now, step);
+        } else if step.get("poll").is_some() {
+            let answer = host.poll(now);
             check(step, "expect", answer, bless, &doc);
         } else if let Some(name) = step.get("first_token") {
             host.scheduler.handle_first_token(now, host.request(name)).expect("in flight");

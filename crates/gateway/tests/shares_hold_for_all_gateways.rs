@@ -41,6 +41,8 @@ impl Client {
 struct Gateway {
     scheduler: Scheduler,
     link: Option<PeerLink>,
+    /// Sends and dispatches nothing any more.
+    is_dead: bool,
 }
 
 /// A request in flight: when its prefill ends, where it is, and whose it is.
@@ -83,7 +85,7 @@ impl Run {
             let key = PeerKey::new([7; 32]);
             let config = PeersConfig::new(format!("gateway-{number}"), key);
             let link = delta.then(|| PeerLink::new(config, 1, &mut scheduler).expect("valid"));
-            Gateway { scheduler, link }
+            Gateway { scheduler, link, is_dead: false }
         });
         Self {
             gateways: gateways.collect(),
@@ -102,15 +104,21 @@ impl Run {
 
     /// Runs for so many seconds. What is served in the first ones does not count.
     fn run(mut self, seconds: u64, warm_up: u64) -> Self {
-        let (mut now, begin) = (Instant::ORIGIN, Instant::ORIGIN + Duration::from_secs(warm_up));
-        while now < Instant::ORIGIN + Duration::from_secs(seconds) {
+        self.go_on(0, seconds, warm_up);
+        self
+    }
+
+    /// Runs from one second to another. What is served before `begin` does not count.
+    fn go_on(&mut self, from: u64, to: u64, begin: u64) {
+        let at = |seconds| Instant::ORIGIN + Duration::from_secs(seconds);
+        let mut now = at(from);
+        while now < at(to) {
             now = now + MILLISECOND;
             self.submit(now);
             self.answer(now);
-            self.dispatch(now, begin);
+            self.dispatch(now, at(begin));
             self.exchange(now);
         }
-        self
     }
 
     fn submit(&mut self, now: Instant) {
@@ -147,7 +155,8 @@ impl Run {
     }
 
     fn dispatch(&mut self, now: Instant, begin: Instant) {
-        for (number, gateway) in self.gateways.iter_mut().enumerate() {
+        let living = self.gateways.iter_mut().enumerate().filter(|(_, it)| !it.is_dead);
+        for (number, gateway) in living {
             while let Some(decision) = gateway.scheduler.poll_decision(now) {
                 let Decision::Dispatch(dispatch) = decision else { panic!("{decision:?}") };
                 let id = dispatch.request_id;
@@ -198,7 +207,7 @@ impl Run {
         self.mail = later;
         let due: Vec<(Instant, usize, Vec<u8>)> = due;
         for (number, gateway) in self.gateways.iter_mut().enumerate() {
-            let Some(link) = &mut gateway.link else { continue };
+            let Some(link) = gateway.link.as_mut().filter(|_| !gateway.is_dead) else { continue };
             for (_, _, bytes) in due.iter().filter(|(_, sender, _)| *sender != number) {
                 link.apply_delta(now, &mut gateway.scheduler, bytes).expect("sealed");
             }
@@ -248,6 +257,58 @@ fn flows_that_come_through_other_gateways_get_the_shares_that_one_gateway_gives(
     let (one, _) = shares(1, true, &uneven);
     let (apart, _) = shares(8, false, &uneven);
     assert!(distance(&apart, &one) > 0.2, "without messages: {apart:?}");
+}
+
+/// Each flow comes through gateways of its own, of two or more.
+fn apart() -> [Client; 3] {
+    let mut clients = EVEN;
+    (clients[0].gateways, clients[1].gateways) = ((0.0, 0.25), (0.25, 0.5));
+    clients[2].gateways = (0.5, 1.0);
+    clients
+}
+
+#[test]
+fn flows_with_gateways_of_their_own_get_the_shares_that_one_gateway_gives() {
+    let mut weights = apart();
+    weights[1].weight = 2.0;
+    let mut sizes = apart();
+    sizes[2].tokens = 500;
+    let mut halves = EVEN;
+    (halves[0].gateways, halves[1].gateways) = ((0.0, 0.5), (0.0, 0.5));
+    halves[2].gateways = (0.5, 1.0);
+    for (name, clients) in
+        [("apart", apart()), ("weights", weights), ("sizes", sizes), ("halves", halves)]
+    {
+        let (one, _) = shares(1, true, &clients);
+        for gateways in [2, 4, 8] {
+            let (together, seconds) = shares(gateways, true, &clients);
+            let far = distance(&together, &one);
+            assert!(far < 0.05, "{name} through {gateways}: {together:?} and not {one:?}");
+            assert!((194.0..206.0).contains(&seconds), "{name}: {seconds}");
+        }
+    }
+    for clients in [weights, halves] {
+        let (one, _) = shares(1, true, &clients);
+        let (alone, _) = shares(8, false, &clients);
+        assert!(distance(&alone, &one) > 0.2, "without messages: {alone:?}");
+    }
+}
+
+#[test]
+fn room_is_not_left_to_the_flow_of_a_gateway_that_dies() {
+    let mut run = Run::new(4, true, &apart());
+    run.go_on(0, 20, 20);
+    // The gateway of the first client, with all that waits there.
+    (run.gateways[0].is_dead, run.clients[0].waiting) = (true, 0);
+    run.go_on(20, 24, 20);
+    let meanwhile: f64 = run.served.iter().sum();
+    // Four engines for four seconds. It counts for the first three of them.
+    assert!(meanwhile > 11.0, "{meanwhile}");
+    run.served.fill(0.0);
+    run.go_on(24, 54, 24);
+    let (seconds, shares) = (run.served.iter().sum::<f64>(), run.shares());
+    assert!((116.0..124.0).contains(&seconds), "{seconds}");
+    assert!(distance(&shares[1..], &[0.5, 0.5]) < 0.05, "{shares:?}");
 }
 
 /// A client with a higher priority, whose requests always wait.
@@ -300,10 +361,14 @@ fn a_claim_that_nothing_follows_wastes_little() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-    /// Whatever is lost for a while, repeated and reordered: each peer counts what was served once.
+    /// Whatever is lost for a while, repeated and reordered: each peer counts what was served once,
+    /// and knows in the end which flows wait.
     #[test]
     fn service_counts_once(
-        served in prop::collection::vec((0u64..4, -2i32..3, 0u64..5_000, 0u64..5_000), 1..40),
+        served in prop::collection::vec(
+            (0u64..4, -2i32..3, 0u64..5_000, 0u64..5_000, 0u32..4),
+            1..40,
+        ),
         seed in any::<u64>(),
     ) {
         let config = |name: &str| PeersConfig::new(name, PeerKey::new([7; 32]));
@@ -311,6 +376,13 @@ proptest! {
         let mut b = Peers::new(config("b"), 1).expect("valid");
         let (mut rng, mut now, mut mail) = (Rng::new(seed), Instant::ORIGIN, Vec::new());
         let (mut truth, mut heard) = (BTreeMap::new(), BTreeMap::new());
+        let (mut waiting, mut told) = (BTreeMap::new(), BTreeMap::new());
+        let note = |flows: &mut BTreeMap<_, u32>, it: &SharedService| {
+            flows.remove(&(it.priority, it.flow));
+            if it.waits {
+                flows.insert((it.priority, it.flow), it.weight);
+            }
+        };
         let add = |sums: &mut BTreeMap<_, (u32, Duration, Duration)>, it: &SharedService| {
             let sum = sums.entry((it.priority, it.flow)).or_default();
             (sum.0, sum.1, sum.2) = (sum.0 + it.requests, sum.1 + it.charged, sum.2 + it.refunded);
@@ -319,10 +391,12 @@ proptest! {
         let quiet = (0..60).map(|_| None);
         for step in served.into_iter().map(Some).chain(quiet) {
             let is_lossy = step.is_some();
-            if let Some((flow, priority, charged, refunded)) = step {
+            if let Some((flow, priority, charged, refunded, weight)) = step {
                 let mut service = SharedService::default();
                 (service.flow, service.priority) = (flow, Priority(priority));
-                service.requests = 1;
+                service.requests = u32::from(charged > 1_000);
+                (service.weight, service.waits) = (weight, weight > 1);
+                note(&mut waiting, &service);
                 service.charged = Duration::from_micros(charged);
                 service.refunded = Duration::from_micros(refunded);
                 add(&mut truth, &service);
@@ -343,11 +417,109 @@ proptest! {
             while let Some(news) = b.poll_news(now) {
                 if let News::Service(service) = news {
                     add(&mut heard, &service);
+                    note(&mut told, &service);
                 }
             }
         }
+        heard.retain(|_, sum| *sum != (0, Duration::ZERO, Duration::ZERO));
+        truth.retain(|_, sum| *sum != (0, Duration::ZERO, Duration::ZERO));
         prop_assert_eq!(heard, truth);
+        prop_assert_eq!(&told, &waiting);
+
+        // A silent peer's flows no longer wait, and wait again when it is back.
+        now = now + Duration::from_secs(3);
+        let drain = |b: &mut Peers, told: &mut BTreeMap<_, u32>, now| {
+            while let Some(news) = b.poll_news(now) {
+                if let News::Service(service) = news {
+                    note(told, &service);
+                }
+            }
+        };
+        drain(&mut b, &mut told, now);
+        prop_assert!(told.is_empty());
+        while let Some(bytes) = a.export_delta(now) {
+            b.apply_delta(now, &bytes).expect("sealed");
+        }
+        drain(&mut b, &mut told, now);
+        prop_assert_eq!(&told, &waiting);
+
+        // So does a gateway know them that starts late, and asks for the whole state.
+        let mut late = Peers::new(config("late"), 1).expect("valid");
+        let mut told = BTreeMap::new();
+        for _ in 0..40 {
+            now = now + Duration::from_millis(100);
+            while let Some(bytes) = a.export_delta(now) {
+                late.apply_delta(now, &bytes).expect("sealed");
+            }
+            while let Some(bytes) = late.export_delta(now) {
+                a.apply_delta(now, &bytes).expect("sealed");
+            }
+            drain(&mut late, &mut told, now);
+        }
+        prop_assert_eq!(&told, &waiting);
     }
+
+    /// Any order and any repetition of messages has one result.
+    #[test]
+    fn flows_wait_in_any_order_of_messages(
+        states in prop::collection::vec((0u64..5, 0u32..4), 1..50),
+        order in prop::collection::vec(any::<prop::sample::Index>(), 0..100),
+    ) {
+        let gateway = |name: &str| {
+            Peers::new(PeersConfig::new(name, PeerKey::new([7; 32])), 1).expect("valid")
+        };
+        let mut a = gateway("a");
+        let mut waiting = BTreeMap::new();
+        let mut messages = Vec::new();
+        for (second, (flow, weight)) in (0..).zip(states) {
+            let mut service = SharedService::default();
+            (service.flow, service.weight, service.waits) = (flow, weight, weight > 0);
+            a.serve(service);
+            waiting.insert(flow, (service.waits, weight));
+            let now = Instant::ORIGIN + Duration::from_secs(second);
+            messages.extend(std::iter::from_fn(|| a.export_delta(now)));
+        }
+        waiting.retain(|_, (waits, _)| *waits);
+        let picked = order.iter().map(|it| it.index(messages.len()));
+        let shuffled: Vec<usize> = picked.chain((0..messages.len()).rev()).collect();
+        let (mut b, mut told) = (gateway("b"), BTreeMap::new());
+        for at in shuffled {
+            b.apply_delta(Instant::ORIGIN, &messages[at]).expect("sealed");
+            while let Some(news) = b.poll_news(Instant::ORIGIN) {
+                if let News::Service(it) = news {
+                    told.insert(it.flow, (it.waits, it.weight));
+                }
+            }
+        }
+        told.retain(|_, (waits, _)| *waits);
+        prop_assert_eq!(told, waiting);
+    }
+}
+
+#[test]
+fn a_peer_claims_a_limited_number_of_flows() {
+    let config = |name: &str| PeersConfig::new(name, PeerKey::new([7; 32]));
+    let mut honest = Peers::new(config("honest"), 1).expect("valid");
+    let mut liar = Peers::new(config("liar"), 1).expect("valid");
+    let mut waiting = 0;
+    for second in 0..5 {
+        for flow in 0..4_000 {
+            let mut service = SharedService::default();
+            (service.flow, service.waits, service.weight) = (second << 32 | flow, true, u32::MAX);
+            liar.serve(service);
+        }
+        let now = Instant::ORIGIN + Duration::from_secs(second);
+        while let Some(bytes) = liar.export_delta(now) {
+            honest.apply_delta(now, &bytes).expect("sealed");
+        }
+        while let Some(news) = honest.poll_news(now) {
+            if let News::Service(service) = news {
+                assert!(service.weight <= 1_000_000_000);
+                waiting += usize::from(service.waits);
+            }
+        }
+    }
+    assert_eq!(waiting, 4_096);
 }
 
 #[test]

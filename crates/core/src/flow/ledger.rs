@@ -5,8 +5,11 @@
 //! when it has the least lead of more than [`max_idle_flows`](super::FlowConfig::max_idle_flows)
 //! idle flows. With [`LeastAttainedService`](Fairness::LeastAttainedService), it is forgotten when
 //! its service has decayed. A band is forgotten with its last flow.
+//!
+//! A flow whose requests wait at other gateways is kept, as if they waited here: see
+//! [`elsewhere`](super::elsewhere).
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
@@ -25,13 +28,20 @@ use crate::time::{Instant, Seconds};
 pub(super) struct Ledger {
     pub(super) fairness: Fairness,
     hash_state: KeyedState,
-    max_idle: usize,
+    pub(super) max_idle: usize,
     pub(super) bands: Slab<Band>,
     pub(super) by_priority: BTreeMap<Reverse<i32>, u32>,
     pub(super) flows: Slab<Flow>,
-    /// Number of flows without waiting requests.
+    /// Number of flows whose requests wait nowhere.
     pub(super) idle: usize,
+    /// Number of flows whose requests wait at other gateways only.
+    pub(super) absent: usize,
     pub(super) standings: HeapArena<Standing>,
+    /// The places of flows among those that wait at other gateways.
+    pub(super) lags: HeapArena<Standing>,
+    /// Flows that have begun or ceased to wait, or whose weight has changed, by priority and id;
+    /// `None` while that is not followed.
+    pub(super) changed: Option<BTreeSet<(i32, u64)>>,
 }
 
 /// Requests of one priority.
@@ -46,6 +56,8 @@ pub(super) struct Band {
     pub(super) ahead: Heap,
     /// Idle flows; the first is the one to forget next.
     pub(super) idle: Heap,
+    /// Flows whose requests wait at other gateways; the first has received the least service.
+    pub(super) elsewhere: Heap,
     /// By which its requests age; new for a band that was empty.
     pub(super) ages: AgeClock,
 }
@@ -53,13 +65,15 @@ pub(super) struct Band {
 /// Requests of one priority and one fairness id.
 #[derive(Debug)]
 pub(super) struct Flow {
-    id: u64,
+    pub(super) id: u64,
     pub(super) band: u32,
-    weight: f64,
+    pub(super) weight: f64,
     /// Its virtual time. An idle flow's exceeds the band's clock, or it would have been forgotten.
     pub(super) served: Virtual,
     /// Number of waiting requests.
     pub(super) len: usize,
+    /// Whether requests of it wait at other gateways.
+    pub(super) elsewhere: bool,
     /// The sum of their charges.
     waiting: Virtual,
     /// The most recent request.
@@ -91,7 +105,10 @@ impl Ledger {
             by_priority: BTreeMap::new(),
             flows: Slab::new(),
             idle: 0,
+            absent: 0,
             standings: HeapArena::new(),
+            lags: HeapArena::new(),
+            changed: None,
         }
     }
 
@@ -116,6 +133,11 @@ impl Ledger {
         }
         let lowest = || self.by_priority.keys().next_back().map(|band| band.0);
         below.or_else(lowest).filter(|band| *band < 0).unwrap_or(-1)
+    }
+
+    /// The number of a priority's band.
+    pub(super) fn band_at(&self, priority: i32) -> Option<u32> {
+        self.by_priority.get(&Reverse(priority)).copied()
     }
 
     /// Whether a request of this priority waits.
@@ -143,11 +165,16 @@ impl Ledger {
         if band.sum.requests == 0 {
             band.ages = AgeClock::default();
         }
-        if flow.len == 0 {
+        if flow.len == 0 || flow.weight.to_bits() != weight.to_bits() {
+            note(&mut self.changed, priority, flow.id);
+        }
+        if flow.len > 0 {
+            self.standings.remove(&mut band.ahead, at);
+        } else if flow.elsewhere {
+            self.absent -= 1;
+        } else {
             self.standings.remove(&mut band.idle, at);
             self.idle -= 1;
-        } else {
-            self.standings.remove(&mut band.ahead, at);
         }
         flow.weight = weight;
         flow.len += 1;
@@ -168,6 +195,9 @@ impl Ledger {
         let band = &mut self.bands[flow.band];
         band.clock = self.fairness.clock(band.clock, flow.served);
         flow.served = self.fairness.after(flow.served, i128::from(charge), now);
+        if flow.elsewhere {
+            self.lags.rekey(&mut band.elsewhere, at, (flow.served, flow.id));
+        }
     }
 
     /// Removes a waiting request.
@@ -183,6 +213,7 @@ impl Ledger {
             self.standings.rekey(&mut band.ahead, at, flow.ahead(self.fairness));
         } else {
             self.standings.remove(&mut band.ahead, at);
+            note(&mut self.changed, band.priority, flow.id);
             self.rest(at);
         }
         self.forget(now, number);
@@ -222,32 +253,18 @@ impl Ledger {
         None
     }
 
-    /// Charges a flow for requests that other gateways have dispatched. The clock advances as if
-    /// they had been dispatched here. Without requests of its band, nothing is charged.
-    pub(super) fn serve_elsewhere(
-        &mut self,
-        now: Instant,
-        priority: i32,
-        id: u64,
-        requests: u32,
-        service: Seconds,
-    ) {
-        let Some(number) = self.by_priority.get(&Reverse(priority)).copied() else { return };
-        let at = self.flow_of(number, self.fairness.flow(id));
-        let charge = self.fairness.charge_all(requests, service, self.flows[at].weight);
-        self.serve(now, at, charge);
-        self.rekey(at);
-        self.forget(now, number);
-    }
-
     /// Updates the place of a flow that was served or refunded.
-    fn rekey(&mut self, at: u32) {
+    pub(super) fn rekey(&mut self, at: u32) {
         let flow = &self.flows[at];
         let band = &mut self.bands[flow.band];
+        let standing = (flow.served, flow.id);
+        if flow.elsewhere {
+            self.lags.rekey(&mut band.elsewhere, at, standing);
+        }
         if flow.len > 0 {
             self.standings.rekey(&mut band.ahead, at, flow.ahead(self.fairness));
-        } else {
-            self.standings.rekey(&mut band.idle, at, (flow.served, flow.id));
+        } else if !flow.elsewhere {
+            self.standings.rekey(&mut band.idle, at, standing);
         }
     }
 
@@ -287,7 +304,7 @@ impl Ledger {
         self.standings.insert(ahead, at, flow.ahead(self.fairness));
     }
 
-    fn band_of(&mut self, priority: i32) -> u32 {
+    pub(super) fn band_of(&mut self, priority: i32) -> u32 {
         *self.by_priority.entry(Reverse(priority)).or_insert_with(|| {
             self.bands.insert(Band {
                 priority,
@@ -296,29 +313,35 @@ impl Ledger {
                 flows: HashMap::with_hasher(self.hash_state),
                 ahead: Heap::EMPTY,
                 idle: Heap::EMPTY,
+                elsewhere: Heap::EMPTY,
                 ages: AgeClock::default(),
             })
         })
     }
 
     /// The flow of an id; a new one starts idle at the band's clock.
-    fn flow_of(&mut self, band: u32, id: u64) -> u32 {
+    pub(super) fn flow_of(&mut self, band: u32, id: u64) -> u32 {
         let number = band;
         let band = &mut self.bands[number];
         if let Some(at) = band.flows.get(&id) {
             return *at;
         }
         let (weight, served) = (1.0, band.clock);
-        let flow = Flow { id, band: number, weight, served, len: 0, waiting: 0, newest: NONE };
+        let (len, elsewhere, waiting, newest) = (0, false, 0, NONE);
+        let flow = Flow { id, band: number, weight, served, len, elsewhere, waiting, newest };
         let at = self.flows.insert(flow);
         band.flows.insert(id, at);
         self.rest(at);
         at
     }
 
-    /// Adds a flow to the idle ones.
-    fn rest(&mut self, at: u32) {
+    /// Adds a flow without waiting requests to the idle ones, unless some wait elsewhere.
+    pub(super) fn rest(&mut self, at: u32) {
         let flow = &self.flows[at];
+        if flow.elsewhere {
+            self.absent += 1;
+            return;
+        }
         self.standings.insert(&mut self.bands[flow.band].idle, at, (flow.served, flow.id));
         self.idle += 1;
     }
@@ -331,9 +354,9 @@ impl Ledger {
     }
 
     /// Forgets idle flows of a band that need not be remembered.
-    fn forget(&mut self, now: Instant, number: u32) {
+    pub(super) fn forget(&mut self, now: Instant, number: u32) {
         let band = &mut self.bands[number];
-        let is_empty = band.sum.requests == 0;
+        let is_empty = band.sum.requests == 0 && band.elsewhere.is_empty();
         let limit = self.fairness.forgettable(band.clock, !is_empty, now);
         if is_empty && limit == Virtual::MAX {
             // All flows are idle, and all are forgotten: their order does not matter.
@@ -369,6 +392,13 @@ impl Flow {
     }
 }
 
+/// Notes a flow that has begun or ceased to wait.
+fn note(changed: &mut Option<BTreeSet<(i32, u64)>>, priority: i32, flow: u64) {
+    if let Some(changed) = changed {
+        changed.insert((priority, flow));
+    }
+}
+
 impl QueueTotals {
     pub(super) fn add(&mut self, other: Self) {
         self.requests += other.requests;
@@ -385,14 +415,12 @@ impl QueueTotals {
 
 #[cfg(test)]
 mod check {
-    use alloc::collections::BTreeSet;
-
     use super::*;
 
     impl Ledger {
         /// Checks the accounts against the waiting requests, flow by flow.
         pub(in crate::flow) fn check(&self, waiting: &BTreeMap<u32, Vec<(u64, QueueTotals)>>) {
-            let mut idle = 0;
+            let (mut idle, mut absent) = (0, 0);
             for (at, flow) in self.flows.iter() {
                 let requests = waiting.get(&at).map_or(&[][..], Vec::as_slice);
                 assert_eq!(flow.len, requests.len());
@@ -401,24 +429,36 @@ mod check {
                     requests.iter().map(|(charge, _)| Virtual::from(*charge)).sum()
                 );
                 assert_eq!(self.bands[flow.band].flows.get(&flow.id), Some(&at));
-                let standing =
-                    if flow.len > 0 { flow.ahead(self.fairness) } else { (flow.served, flow.id) };
-                assert_eq!(self.standings.key(at), standing);
-                idle += usize::from(flow.len == 0);
-                assert!(flow.len > 0 || flow.served > self.bands[flow.band].clock);
+                let rests = flow.len == 0 && !flow.elsewhere;
+                if flow.len > 0 {
+                    assert_eq!(self.standings.key(at), flow.ahead(self.fairness));
+                } else if rests {
+                    assert_eq!(self.standings.key(at), (flow.served, flow.id));
+                    assert!(flow.served > self.bands[flow.band].clock);
+                }
+                if flow.elsewhere {
+                    assert_eq!(self.lags.key(at), (flow.served, flow.id));
+                }
+                idle += usize::from(rests);
+                absent += usize::from(flow.len == 0 && flow.elsewhere);
             }
             assert_eq!((idle, idle <= self.max_idle), (self.idle, true));
+            assert_eq!(absent, self.absent);
             assert_eq!(self.by_priority.len(), self.bands.len());
             for (number, band) in self.descending() {
-                let members = |idle: bool| -> BTreeSet<u32> {
+                let members = |counts: fn(&Flow) -> bool| -> BTreeSet<u32> {
                     let flows = self.flows.iter().filter(|(_, flow)| flow.band == number);
-                    flows.filter(|(_, flow)| (flow.len == 0) == idle).map(|(at, _)| at).collect()
+                    flows.filter(|(_, flow)| counts(flow)).map(|(at, _)| at).collect()
                 };
-                assert_eq!(self.standings.members(band.ahead), members(false));
-                assert_eq!(self.standings.members(band.idle), members(true));
-                assert_eq!(band.flows.len(), members(false).len() + members(true).len());
+                let waiting_here = members(|flow| flow.len > 0);
+                assert_eq!(self.standings.members(band.ahead), waiting_here);
+                let resting = members(|flow| flow.len == 0 && !flow.elsewhere);
+                assert_eq!(self.standings.members(band.idle), resting);
+                let elsewhere = members(|flow| flow.elsewhere);
+                assert_eq!(self.lags.members(band.elsewhere), elsewhere);
+                assert_eq!(band.flows.len(), members(|_| true).len());
                 let mut sum = QueueTotals::default();
-                let requests = members(false).into_iter().flat_map(|flow| &waiting[&flow]);
+                let requests = waiting_here.into_iter().flat_map(|flow| &waiting[&flow]);
                 requests.for_each(|(_, request)| sum.add(*request));
                 assert_eq!(band.sum, sum);
                 assert!(!band.flows.is_empty(), "it would have been forgotten");

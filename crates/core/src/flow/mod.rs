@@ -9,12 +9,14 @@
 //! | `order` | the rank of a request in its flow's queue |
 //! | `fairness` | the virtual time of a flow |
 //! | `ledger` | the service and the waiting requests of bands and flows |
+//! | `elsewhere` | service and waiting requests of flows at other gateways |
 //! | `queues` | which requests are candidates, and their order |
 //! | `parked_work` | the work that is parked for endpoints, as a request sees it |
 //! | `band_share` | when a band is passed over for lower ones |
 //! | `active_bands` | the bands for which capacity is reserved |
 //! | `session_admission` | whether a cache has space for another session's context |
 //! | `mod` | the queue, from all of these |
+//! | `shared` | what the queues of several gateways know of each other |
 //! | `displacement` | which requests are displaced when the queue is full |
 //!
 //! A request takes 120 bytes plus its payload. A flow with waiting requests or a lead takes about
@@ -28,6 +30,7 @@ mod band_share;
 mod benchmark;
 mod config;
 mod displacement;
+mod elsewhere;
 mod fairness;
 mod heap;
 mod ledger;
@@ -42,6 +45,7 @@ mod saturation;
 #[cfg(test)]
 mod scenarios;
 mod session_admission;
+mod shared;
 mod slab;
 mod usage_limit;
 
@@ -52,6 +56,7 @@ use core::time::Duration;
 
 pub(crate) use admission::{Admission, Ticket};
 pub use config::{BandLimits, Fairness, FlowConfig, QueueOrder};
+pub(crate) use elsewhere::FlowElsewhere;
 pub(crate) use ledger::QueueTotals;
 pub(crate) use parked_work::ParkedWork;
 pub(crate) use saturation::EndpointLoad;
@@ -369,34 +374,6 @@ impl<T> RequestQueue<T> {
         }
     }
 
-    /// Charges a flow for requests that other gateways have dispatched.
-    pub(crate) fn serve_elsewhere(
-        &mut self,
-        now: Instant,
-        priority: i32,
-        flow: u64,
-        requests: u32,
-        service: Seconds,
-    ) {
-        self.now = self.now.max(now);
-        self.ledger.serve_elsewhere(self.now, priority, flow, requests, service);
-    }
-
-    /// Follows for which endpoints requests wait, from now on.
-    pub(crate) fn follow_parked(&mut self) {
-        self.queues.follow_parked();
-    }
-
-    /// The next endpoint for which requests of other bands wait than before.
-    pub(crate) fn poll_parked(&mut self) -> Option<u32> {
-        self.queues.poll_parked()
-    }
-
-    /// The highest priority of the requests that wait for an endpoint. Computes in **O(bands)**.
-    pub(crate) fn highest_parked(&self, slot: u32) -> Option<i32> {
-        self.queues.parked_bands(slot).map(|band| self.ledger.bands[band].priority).max()
-    }
-
     /// Removes a cancelled request.
     pub(crate) fn remove(&mut self, now: Instant, ticket: Ticket) -> Option<T> {
         let index = self.find(ticket)?;
@@ -415,7 +392,8 @@ impl<T> RequestQueue<T> {
         self.ledger.descending().map(|(_, band)| (band.priority, band.sum, band.flows.len()))
     }
 
-    /// Number of flows with waiting requests, over all bands. Computes in **O(1)**.
+    /// Number of flows with requests that wait, here or elsewhere, over all bands. Computes in
+    /// **O(1)**.
     pub(crate) fn waiting_flows(&self) -> usize {
         self.ledger.flows.len() - self.ledger.idle
     }

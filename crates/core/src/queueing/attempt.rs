@@ -1,6 +1,6 @@
 //! One dispatch attempt for a queued request: dispatch, park or evict.
 
-use super::queued_request::QueuedRequest;
+use super::queued_request::{FlowCharge, QueuedRequest};
 use super::{Queueing, capacity};
 use crate::decision::{EvictReason, RejectReason};
 use crate::endpoint::EndpointId;
@@ -40,7 +40,7 @@ impl Queueing {
         workspace: &mut Workspace,
     ) -> Attempt {
         let Some(queued) = self.waiting.get(ticket) else { return Attempt::ParkForAny(CLASSES) };
-        let priority = queued.charge.priority;
+        let charge = queued.charge;
         workspace.lookup.copy_from(&queued.lookup);
         workspace.lookup.refresh(fleet);
         let (labels, headers) = (queued.labels(), queued.headers());
@@ -107,7 +107,7 @@ impl Queueing {
         }
         match fleet.pool.get(best) {
             Ok(slot) if self.has_room(fleet, slot) => {
-                let Some(until) = self.yields_until(fleet, slot, priority) else {
+                let Some(until) = self.yields_until(fleet, slot, charge) else {
                     return Attempt::Dispatch(plan, best);
                 };
                 self.wakeups.insert((until, best.slot));
@@ -123,7 +123,8 @@ impl Queueing {
                 let may_settle = self.settling.may_search(&self.waiting, queued, waited);
                 if may_settle {
                     self.settling.record_search(fleet);
-                    let settled = self.best_with_room(fleet, query, waited, ranking, frontier);
+                    let settled =
+                        self.best_with_room(fleet, query, charge, waited, ranking, frontier);
                     if let Some((ranking, best)) = settled {
                         let answer = Placement { ranking, ..plan.answer };
                         return Attempt::Dispatch(Plan { answer, ..plan }, best);
@@ -161,13 +162,13 @@ impl Queueing {
         &self,
         fleet: &Fleet,
         query: Query<'_>,
+        charge: FlowCharge,
         waited: Seconds,
         ranking: &Ranking,
         frontier: &mut SearchFrontier,
     ) -> Option<(Ranking, EndpointId)> {
-        let priority = query.request.priority;
         let free = search_answer(fleet, query, frontier, |slot| {
-            self.has_room(fleet, slot) && !self.is_left_to_peers(fleet.now, slot, priority)
+            self.has_room(fleet, slot) && !self.is_left_to_peers(fleet.now, slot, charge)
         });
         let (((_, best), _), ((id, other), _)) = (ranking.split()?, free.split()?);
         let (id, extra) = (*id, other.cost - best.cost);

@@ -45,6 +45,7 @@ impl Queueing {
             self.open_classes();
         }
         self.wake(fleet);
+        self.open_yielded();
         self.waiting.expire(fleet.now);
         self.watch_flows(fleet.now);
         loop {

@@ -1,4 +1,4 @@
-//! The room of endpoints that is left to peers, whose requests of a higher priority wait for it.
+//! The room of endpoints that is left to peers, whose requests that come first wait for it.
 //!
 //! A peer may not know of the room yet: it learns of it within the interval of the gateways'
 //! messages. While the prefill of peers goes on there, the room is left to them for up to
@@ -6,14 +6,21 @@
 //! most [`MOST_BOOKED`]. No claim about the endpoint counts for [`IGNORED`] then, unless peers go
 //! on there.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use core::time::Duration;
 
 use crate::time::Instant;
 
-/// The claims of peers, by slot.
+/// The claims of peers.
 #[derive(Debug, Default)]
-pub(super) struct Yielding(BTreeMap<u32, Claim>);
+pub(super) struct Yielding {
+    /// By slot.
+    claims: BTreeMap<u32, Claim>,
+    /// Slots whose room was left to flows that have received less.
+    to_flows: BTreeSet<u32>,
+    /// Whether accounts of flows have changed since.
+    changed: bool,
+}
 
 /// For how long the room of an endpoint is left to peers.
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +35,7 @@ impl Yielding {
     /// there; `None` if their claim does not count.
     pub(super) fn until(&mut self, now: Instant, slot: u32, booked: Duration) -> Option<Instant> {
         let new = Claim { until: end_of(now, booked), longest: now + LONGEST };
-        let claim = self.0.entry(slot).or_insert(new);
+        let claim = self.claims.entry(slot).or_insert(new);
         if now >= claim.until + IGNORED {
             *claim = new;
         }
@@ -37,12 +44,14 @@ impl Yielding {
 
     /// Whether claims of peers do not count.
     pub(super) fn is_ignored(&self, now: Instant, slot: u32) -> bool {
-        self.0.get(&slot).is_some_and(|claim| now >= claim.until && now < claim.until + IGNORED)
+        self.claims
+            .get(&slot)
+            .is_some_and(|claim| now >= claim.until && now < claim.until + IGNORED)
     }
 
     /// The prefill of peers has gone on: they make use of the room.
     pub(super) fn went_on(&mut self, now: Instant, slot: u32, booked: Duration) {
-        match self.0.get_mut(&slot) {
+        match self.claims.get_mut(&slot) {
             Some(claim) if now < claim.until => {
                 claim.until = claim.longest.min(end_of(now, booked));
             }
@@ -53,14 +62,33 @@ impl Yielding {
 
     /// The endpoint has no room any more, or this gateway has used it: the next room is another.
     pub(super) fn room_was_used(&mut self, now: Instant, slot: u32) {
-        if self.0.get(&slot).is_some_and(|claim| now < claim.until) {
+        if self.claims.get(&slot).is_some_and(|claim| now < claim.until) {
             self.forget(slot);
         }
     }
 
+    /// Room is left to flows that have received less.
+    pub(super) fn left_to_flows(&mut self, slot: u32) {
+        self.to_flows.insert(slot);
+    }
+
+    /// The accounts of flows have changed.
+    pub(super) const fn accounts_changed(&mut self) {
+        self.changed = true;
+    }
+
+    /// A slot whose room was left to flows, if accounts have changed since: other requests may come
+    /// first now.
+    pub(super) fn poll_retry(&mut self) -> Option<u32> {
+        let slot = if self.changed { self.to_flows.pop_first() } else { None };
+        self.changed &= slot.is_some();
+        slot
+    }
+
     /// Forgets the claim to an endpoint.
     pub(super) fn forget(&mut self, slot: u32) {
-        self.0.remove(&slot);
+        self.claims.remove(&slot);
+        self.to_flows.remove(&slot);
     }
 }
 

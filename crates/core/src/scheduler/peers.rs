@@ -10,6 +10,7 @@ use core::time::Duration;
 
 use super::Scheduler;
 use crate::endpoint::EndpointId;
+use crate::flow::FlowElsewhere;
 use crate::pool::{PeerLoad, UnknownEndpoint};
 use crate::prefix::{BlockHash, BlockUse};
 use crate::queueing::FlowCharge;
@@ -25,7 +26,8 @@ pub enum SharedChange {
     /// A prompt was sent to an endpoint, whose cache will hold its blocks; or a request that used
     /// them has ended there, and the cache keeps them until others are used later.
     Prefix(SharedPrefix),
-    /// Requests of a flow have left the queue, or were charged too much or too little.
+    /// Requests of a flow have left the queue, or were charged too much or too little; or the flow
+    /// has begun or ceased to wait.
     Service(SharedService),
 }
 
@@ -41,7 +43,8 @@ pub struct SharedPrefix {
     pub block_tokens: u32,
 }
 
-/// What a flow has received from one gateway: the debt that fair shares settle.
+/// What a flow has received from one gateway, and whether it waits: the debt that fair shares
+/// settle.
 ///
 /// ```
 /// use core::time::Duration;
@@ -78,14 +81,30 @@ pub struct SharedService {
     pub charged: Duration,
     /// Service that was charged, and was not received in the end.
     pub refunded: Duration,
+    /// The weight of the flow in thousandths; zero if it is unknown, which counts as 1,000.
+    pub weight: u32,
+    /// Whether requests of the flow wait now. To a receiver: at any of its peers.
+    pub waits: bool,
 }
 
 impl SharedService {
-    /// Adds what the same flow has received later.
+    /// Adds what the same flow has received later, and takes its later state.
     pub fn add(&mut self, later: &Self) {
         self.requests = self.requests.saturating_add(later.requests);
         self.charged = self.charged.saturating_add(later.charged);
         self.refunded = self.refunded.saturating_add(later.refunded);
+        (self.weight, self.waits) = (later.weight, later.waits);
+    }
+
+    /// Whether nothing was charged.
+    pub const fn is_free(&self) -> bool {
+        self.requests == 0 && self.charged.is_zero() && self.refunded.is_zero()
+    }
+
+    fn elsewhere(&self) -> FlowElsewhere {
+        let Self { priority, flow, weight, waits, .. } = *self;
+        let weight = (weight > 0).then(|| f64::from(weight) / THOUSAND);
+        FlowElsewhere { priority: priority.0, id: flow, weight, waits }
     }
 }
 
@@ -109,8 +128,10 @@ impl Shared {
     /// Notes a request that has left the queue.
     pub(super) fn charge(&mut self, charge: FlowCharge) {
         let FlowCharge { priority, flow, service, .. } = charge;
-        let (requests, charged, refunded) = (1, service.to_duration(), Duration::ZERO);
-        self.note_service(SharedService { priority, flow, requests, charged, refunded });
+        let (requests, charged) = (1, service.to_duration());
+        let served =
+            SharedService { priority, flow, requests, charged, ..SharedService::default() };
+        self.note_service(served);
     }
 
     /// Notes what the service to a request was in the end.
@@ -121,7 +142,9 @@ impl Shared {
             return;
         }
         let (charged, refunded) = (after.saturating_sub(before), before.saturating_sub(after));
-        self.note_service(SharedService { priority, flow, requests: 0, charged, refunded });
+        let served =
+            SharedService { priority, flow, charged, refunded, ..SharedService::default() };
+        self.note_service(served);
     }
 
     /// Adds to the account of a flow, unless too many flows wait to be polled.
@@ -198,7 +221,15 @@ impl Scheduler {
             }
         }
         let shared = self.shared.as_mut()?;
-        if let Some((_, service)) = shared.services.pop_first() {
+        let served = shared.services.pop_first().map(|(_, service)| service);
+        let service = served.or_else(|| {
+            let (priority, flow) = self.queueing.poll_flow()?;
+            let priority = Priority(priority);
+            Some(SharedService { priority, flow, ..SharedService::default() })
+        });
+        if let Some(mut service) = service {
+            let (waits, weight) = self.queueing.waits_here(service.priority.0, service.flow);
+            (service.waits, service.weight) = (waits, (weight * THOUSAND).max(1.0) as u32);
             return Some(SharedChange::Service(service));
         }
         let prefix = shared.prefixes.pop_front()?;
@@ -278,19 +309,28 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Records the service that a peer has given to a flow. With
-    /// [`Fairness`](crate::Fairness), the flow has its next turn here that much later, if requests
-    /// of its priority wait. Computes in **O(log flows)**.
+    /// Records the service that a peer has given to a flow, and whether the flow waits at peers.
+    /// With [`Fairness`](crate::Fairness), the flow has its next turn here that much later, if
+    /// requests of its priority wait. While it waits at peers and has received less than another
+    /// flow, queued requests of that one leave room to it. Computes in **O(log flows)**.
     pub fn handle_peer_service(&mut self, now: Instant, service: &SharedService) {
         let now = self.advance(now);
-        let SharedService { priority, flow, requests, charged, refunded } = *service;
+        let SharedService { priority, flow, requests, charged, refunded, waits, .. } = *service;
+        // A flow that ceases to wait is charged before it may be forgotten.
+        if waits {
+            self.queueing.wait_elsewhere(now, service.elsewhere());
+        }
         if requests > 0 || !charged.is_zero() {
-            self.queueing.serve_elsewhere(now, priority, flow, requests, charged.into());
+            let charged = charged.into();
+            self.queueing.serve_elsewhere(now, service.elsewhere(), requests, charged);
         }
         if !refunded.is_zero() {
             let service = Seconds::from(refunded);
             let charge = FlowCharge { priority, flow, work: service, service };
             self.queueing.settle(charge, Seconds::ZERO);
+        }
+        if !waits {
+            self.queueing.wait_elsewhere(now, service.elsewhere());
         }
     }
 
@@ -313,5 +353,7 @@ impl Scheduler {
     }
 }
 
+/// The unit of weights.
+const THOUSAND: f64 = 1_000.0;
 /// Flows whose service waits to be polled.
 const MOST_FLOWS: usize = 4_096;

@@ -40,7 +40,7 @@ pub(super) struct Message {
     /// Totals of limits.
     pub(super) usage: Vec<UsageChange>,
     pub(super) returned: Vec<Returned>,
-    /// What flows have received since the last message with contents.
+    /// What flows have received since the last message with contents, and whether they wait.
     pub(super) services: Vec<SharedService>,
 }
 
@@ -146,13 +146,15 @@ impl Message {
     fn encode_services(&self, to: &mut Writer) {
         for (at, service) in self.services.iter().enumerate() {
             if at == 0 {
-                to.width(4);
+                to.width(6);
             }
             to.hash(service.flow);
             to.integer(zigzag(service.priority.0));
             to.integer(service.requests.into());
             to.integer(microseconds(service.charged));
             to.integer(microseconds(service.refunded));
+            to.integer(service.weight.into());
+            to.integer(service.waits.into());
         }
     }
 
@@ -347,11 +349,13 @@ fn read_services(from: &mut Reader<'_>) -> Option<Vec<SharedService>> {
     while !from.is_empty() {
         let mut service = SharedService::default();
         service.flow = from.hash()?;
-        let [priority, requests, charged, refunded] = from.record(width)?;
+        let [priority, requests, charged, refunded, weight, waits] = from.record(width)?;
         service.priority = Priority(unzigzag(priority));
         service.requests = u32::try_from(requests).unwrap_or(u32::MAX);
         (service.charged, service.refunded) =
             (Duration::from_micros(charged), Duration::from_micros(refunded));
+        service.weight = u32::try_from(weight).unwrap_or(u32::MAX);
+        service.waits = waits != 0;
         services.push(service);
     }
     Some(services)
@@ -400,6 +404,7 @@ mod tests {
         (service.priority, service.flow, service.requests) = (Priority(i32::MIN), 8, 9);
         (service.charged, service.refunded) =
             (Duration::from_micros(10), Duration::from_micros(11));
+        (service.weight, service.waits) = (1_500, true);
         Message {
             sender: "a".into(),
             incarnation: 7,

@@ -12,6 +12,7 @@
 //! | `config` | [`PeersConfig`], [`PeerLimits`] |
 //! | `outbox` | what has to be sent, and when |
 //! | `peer` | what one peer has claimed |
+//! | `waiting` | the flows of one peer that wait |
 //! | `window` | which messages of a peer have arrived |
 //! | `usage` | what gateways have used of the limits of API keys |
 //! | `known` | prompts of which only new blocks are sent |
@@ -44,13 +45,14 @@ mod quotas;
 mod receiving;
 mod seal;
 mod usage;
+mod waiting;
 mod window;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use slotwise::{BlockHash, Instant, PeerLoad, SharedService};
+use slotwise::{BlockHash, Instant, PeerLoad, Priority, SharedService};
 
 use crate::InvalidField;
 
@@ -64,6 +66,7 @@ use message::{Ask, Kind, Message, Prefix};
 use outbox::Outbox;
 use peer::Peer;
 use usage::{Former, UsageNews};
+use waiting::FlowAt;
 
 /// This gateway's state for its peers, and theirs.
 ///
@@ -98,6 +101,8 @@ pub struct Peers {
     totals: BTreeMap<u64, PeerLoad>,
     /// Endpoints whose sums have changed since they were polled.
     changed: BTreeSet<u64>,
+    /// Flows that have begun or ceased to wait at some peer since they were polled.
+    changed_flows: BTreeSet<FlowAt>,
     /// Prompts and service that wait to be polled.
     told: VecDeque<News>,
     known: KnownPrompts,
@@ -162,7 +167,7 @@ pub enum News {
         /// Its blocks; from the first on, unless that part was lost.
         blocks: Vec<BlockHash>,
     },
-    /// What a flow has received from a peer.
+    /// What a flow has received from a peer, and whether it waits at any living peer.
     Service(SharedService),
 }
 
@@ -209,6 +214,7 @@ impl Peers {
             peers: BTreeMap::new(),
             totals: BTreeMap::new(),
             changed: BTreeSet::new(),
+            changed_flows: BTreeSet::new(),
             told: VecDeque::new(),
             usage: UsageNews::default(),
             former: BTreeMap::new(),
@@ -245,7 +251,8 @@ impl Peers {
         }
     }
 
-    /// A flow of this gateway has received service, or less of it than was reported before.
+    /// A flow of this gateway has received service, or less of it than was reported before; or it
+    /// has begun or ceased to wait.
     pub fn serve(&mut self, service: SharedService) {
         self.outbox.serve(service);
     }
@@ -313,8 +320,23 @@ impl Peers {
         if let Some(news) = self.told.pop_front() {
             return Some(news);
         }
+        if let Some((priority, flow)) = self.changed_flows.pop_first() {
+            let mut service = SharedService::default();
+            (service.priority, service.flow) = (Priority(priority), flow);
+            return Some(News::Service(self.with_state(service)));
+        }
         let key = self.changed.pop_first()?;
         Some(News::Load { key, load: self.load(now, key) })
+    }
+
+    /// The service with the state of its flow at all living peers.
+    fn with_state(&self, mut service: SharedService) -> SharedService {
+        let at = (service.priority.0, service.flow);
+        let living = self.peers.values().filter(|peer| peer.is_alive);
+        let weight = living.filter_map(|peer| peer.flows().weight(at)).max();
+        service.waits = weight.is_some();
+        service.weight = weight.unwrap_or(service.weight);
+        service
     }
 
     /// The load of all living peers on an endpoint.

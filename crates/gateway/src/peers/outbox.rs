@@ -4,7 +4,7 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use slotwise::{Instant, PeerLoad, SharedService};
+use slotwise::{Instant, PeerLoad, Priority, SharedService};
 
 use super::config::PeersConfig;
 use super::message::{Counter, Kind, Message, Prefix};
@@ -23,6 +23,8 @@ pub(super) struct Outbox {
     prefixes: Vec<Prefix>,
     /// Service by priority and flow.
     services: BTreeMap<(i32, u64), SharedService>,
+    /// The weights of the flows that wait, as far as peers know.
+    waiting: BTreeMap<(i32, u64), u32>,
     /// Blocks of the last seconds, in millionths, and until when they have been forgotten.
     spent: u64,
     forgotten_at: Instant,
@@ -88,16 +90,43 @@ impl Outbox {
         true
     }
 
-    /// Reports with the next message what a flow has received.
+    /// Reports with the next message what a flow has received, and whether it waits.
     pub(super) fn serve(&mut self, service: SharedService) {
         let at = (service.priority.0, service.flow);
-        if let Some(known) = self.services.get_mut(&at) {
-            known.add(&service);
-        } else if self.services.len() < MOST_FLOWS {
-            self.services.insert(at, service);
+        let known = self.waiting.get(&at).copied();
+        let mut sum = self.services.get(&at).copied().unwrap_or_default();
+        (sum.priority, sum.flow) = (service.priority, service.flow);
+        sum.add(&service);
+        if sum.is_free() && known == sum.waits.then_some(sum.weight) {
+            self.services.remove(&at);
+        } else if self.services.len() < MOST_FLOWS
+            || known.is_some()
+            || self.services.contains_key(&at)
+        {
+            self.services.insert(at, sum);
         } else {
             self.left_out += 1;
         }
+    }
+
+    /// The service that was not sent, with all flows that wait if the `whole` state is sent.
+    fn fill_services(&mut self, whole: bool) -> Vec<SharedService> {
+        let mut services = core::mem::take(&mut self.services);
+        for (at, service) in &mut services {
+            if service.waits && (self.waiting.len() < MOST_FLOWS || self.waiting.contains_key(at)) {
+                self.waiting.insert(*at, service.weight);
+            } else {
+                service.waits = false;
+                self.waiting.remove(at);
+            }
+        }
+        let waiting = self.waiting.iter().filter(|_| whole);
+        for (&(priority, flow), weight) in waiting {
+            let service = services.entry((priority, flow)).or_default();
+            (service.priority, service.flow) = (Priority(priority), flow);
+            (service.weight, service.waits) = (*weight, true);
+        }
+        services.into_values().collect()
     }
 
     /// Forgets blocks that were reported long enough ago.
@@ -219,7 +248,7 @@ impl Outbox {
                 message.clock = now.as_micros();
             }
             message.prefixes = core::mem::take(&mut self.prefixes);
-            message.services = core::mem::take(&mut self.services).into_values().collect();
+            message.services = self.fill_services(whole);
             self.paced_until = self.paced_until.max(now) + config.interval;
         }
         self.is_urgent = false;
@@ -279,7 +308,8 @@ fn before(at: Instant, length: Duration) -> Instant {
 
 /// Divisor of a load's tokens for the part that need not be sent.
 const SMALL: u64 = 8;
-/// Flows in a message; a flow takes about 20 bytes.
+/// Flows that a message adds to those that peers know to wait, and the most of these; a flow takes
+/// about 20 bytes.
 const MOST_FLOWS: usize = 4_096;
 /// A peer asks for the messages of its window.
 const MOST_KEPT: usize = 64;

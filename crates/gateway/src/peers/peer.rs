@@ -4,7 +4,7 @@
 //! sequence wins, so messages may be lost, repeated and reordered: the state depends only on which
 //! of them have arrived.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use core::time::Duration;
 
 use slotwise::{Instant, PeerLoad, SharedService};
@@ -12,6 +12,7 @@ use slotwise::{Instant, PeerLoad, SharedService};
 use super::config::PeerLimits;
 use super::message::{Counter, Kind, Message};
 use super::usage::{Clock, UsageNews, UsageTotals};
+use super::waiting::{FlowAt, WaitingFlows};
 use super::window::{Receipt, Window};
 
 /// One peer.
@@ -32,6 +33,7 @@ pub(super) struct Peer {
     /// The sequence of the last full message.
     floor: u64,
     loads: BTreeMap<u64, Register>,
+    flows: WaitingFlows,
     counters: BTreeMap<(u64, u64), u64>,
     pub(super) clock: Clock,
     pub(super) usage: UsageTotals,
@@ -72,6 +74,7 @@ impl Peer {
             missing_since: None,
             floor: 0,
             loads: BTreeMap::new(),
+            flows: WaitingFlows::default(),
             counters: BTreeMap::new(),
             clock: Clock::default(),
             usage: UsageTotals::default(),
@@ -87,6 +90,7 @@ impl Peer {
         now: Instant,
         message: &Message,
         limits: &PeerLimits,
+        changed_flows: &mut BTreeSet<FlowAt>,
         mut change: impl FnMut(Change),
     ) -> Receipt {
         let receipt = self.window.receive(message.sequence);
@@ -96,8 +100,15 @@ impl Peer {
         for (key, load) in &message.loads {
             self.set(now, *key, message.sequence, clamped(*load, limits), limits, &mut change);
         }
+        // Then no older message arrives.
+        let complete = self.window.is_complete();
+        for service in &message.services {
+            let set = self.flows.set(message.sequence, service, complete, changed_flows);
+            self.left_out += u64::from(!set);
+        }
         if message.kind == Kind::Full {
             self.settle(message.sequence, &mut change);
+            self.flows.settle(message.sequence, changed_flows);
         }
         for counter in &message.counters {
             self.count(counter, limits);
@@ -183,6 +194,9 @@ impl Peer {
     /// Forgets claims of no load that no late message can contradict.
     fn prune(&mut self) {
         let oldest = self.window.oldest();
+        if self.window.is_complete() {
+            self.flows.prune();
+        }
         if self.window.is_complete() && oldest % 64 == 0 {
             self.loads.retain(|_, register| {
                 register.sequence >= oldest || register.load != PeerLoad::default()
@@ -226,6 +240,11 @@ impl Peer {
     /// Its claims, by endpoint.
     pub(super) fn loads(&self) -> impl Iterator<Item = (u64, PeerLoad)> + '_ {
         self.loads.iter().map(|(key, register)| (*key, register.load))
+    }
+
+    /// Its flows that wait.
+    pub(super) const fn flows(&self) -> &WaitingFlows {
+        &self.flows
     }
 
     /// The highest priority of its requests that wait for an endpoint.

@@ -1,7 +1,7 @@
 //! What messages of peers change, and what their silence does.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use slotwise::{Instant, PeerLoad, SharedService};
 
@@ -60,9 +60,11 @@ impl Peers {
         peer.is_alive |= is_newest;
         if revived {
             let claims: Vec<_> = peer.loads().collect();
+            let flows: Vec<_> = peer.flows().iter().collect();
             for (key, load) in claims {
                 self.replace(Change { key, before: PeerLoad::default(), after: load });
             }
+            self.changed_flows.extend(flows);
             self.count_in_flight(&message.sender, true);
         }
         let applied = self.take(now, &message);
@@ -100,12 +102,12 @@ impl Peers {
     fn take(&mut self, now: Instant, message: &Message) -> Applied {
         let limits = &self.config.limits;
         let Some(peer) = self.peers.get_mut(&message.sender) else { return Applied::Old };
-        let mut changes = Vec::new();
+        let (mut changes, mut flows) = (Vec::new(), BTreeSet::new());
         let applied = if message.kind == Kind::Beacon {
             peer.window.expect(message.sequence);
             Applied::Beacon
         } else {
-            match peer.take(now, message, limits, |change| changes.push(change)) {
+            match peer.take(now, message, limits, &mut flows, |change| changes.push(change)) {
                 Receipt::New => Applied::New,
                 Receipt::Seen => Applied::Repeated,
                 Receipt::Old => Applied::Old,
@@ -129,6 +131,7 @@ impl Peers {
         }
         if counts {
             changes.into_iter().for_each(|change| self.replace(change));
+            self.changed_flows.append(&mut flows);
         }
         applied
     }
@@ -136,9 +139,9 @@ impl Peers {
     fn take_service(&mut self, now: Instant, sender: &str, service: SharedService) {
         let Some(peer) = self.peers.get_mut(sender) else { return };
         let service = peer.cut_service(now, service, &self.config.limits);
-        if service.requests > 0 || service.charged + service.refunded > Duration::ZERO {
+        if !service.is_free() {
             self.service.add(&service);
-            self.tell(News::Service(service));
+            self.tell(News::Service(self.with_state(service)));
         }
     }
 
@@ -208,6 +211,7 @@ impl Peers {
         for (name, peer) in self.peers.iter_mut().filter(|(_, peer)| is_silent(peer)) {
             peer.is_alive = false;
             claims.extend(peer.loads());
+            self.changed_flows.extend(peer.flows().iter());
             silent.push(name.clone());
         }
         silent.iter().for_each(|name| self.count_in_flight(name, false));
@@ -228,6 +232,9 @@ impl Peers {
                 self.former.pop_first();
             }
             self.former.insert((name.into(), peer.incarnation), former);
+        }
+        if peer.is_alive {
+            self.changed_flows.extend(peer.flows().iter());
         }
         for (key, load) in peer.loads().filter(|_| peer.is_alive) {
             self.replace(Change { key, before: load, after: PeerLoad::default() });

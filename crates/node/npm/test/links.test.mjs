@@ -27,6 +27,16 @@ class Host {
     });
   }
 
+  poll(now) {
+    const names = new Map([...this.requests].map(([name, id]) => [id, name]));
+    const decisions = [];
+    for (let it = this.scheduler.pollDecision(now); it; it = this.scheduler.pollDecision(now)) {
+      decisions.push([names.get(it.requestId), it.endpointName]);
+    }
+    const due = this.scheduler.nextTimeout();
+    return [decisions, due === undefined ? null : Math.floor(Math.round(due * 1_000) / 1_000)];
+  }
+
   state(now) {
     const { sent, received, rejected } = this.link.stats();
     const due = Math.floor(Math.round(this.link.nextTimeout(now) * 1_000) / 1_000);
@@ -52,6 +62,12 @@ for (const file of readdirSync(folder).sort()) {
           const dispatch = scheduler.pick(step.pick, { model: 'm', now });
           requests.set(step.as, dispatch.requestId);
           assert.deepEqual([dispatch.endpointName, dispatch.cachedTokens], step.expect);
+        } else if ('submit' in step) {
+          const { flow, weight } = step;
+          const options = { model: 'm', flow, weight, now };
+          requests.set(step.as, scheduler.submit(step.submit.repeat(step.times), options));
+        } else if ('poll' in step) {
+          assert.deepEqual(hosts.get(step.on).poll(now), step.expect);
         } else if ('first_token' in step) {
           scheduler.handleFirstToken(requests.get(step.first_token), now);
         } else if ('complete' in step) {
