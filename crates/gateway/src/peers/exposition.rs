@@ -7,7 +7,7 @@ use core::time::Duration;
 use slotwise::Instant;
 
 use super::peer::Peer;
-use super::{PeerError, Peers};
+use super::{PeerError, Peers, Total};
 
 impl Peers {
     /// The link as OpenMetrics text, for a page of metrics: peers, messages, bytes, and what is
@@ -71,7 +71,7 @@ impl Peers {
 
     fn write_claims(&self, text: &mut Text) {
         let (mut in_flight, mut booked, mut tokens) = (0_u64, Duration::ZERO, 0_u64);
-        for load in self.totals.values() {
+        for Total { load, .. } in self.totals.values() {
             in_flight += u64::from(load.prefilling) + u64::from(load.running);
             booked = booked.saturating_add(load.booked);
             tokens = tokens.saturating_add(load.kv_tokens);

@@ -97,8 +97,8 @@ pub struct Peers {
     domain: u64,
     outbox: Outbox,
     peers: BTreeMap<String, Peer>,
-    /// The sum of the living peers' claims on each endpoint, without backoffs and what waits.
-    totals: BTreeMap<u64, PeerLoad>,
+    /// The living peers' claims on each endpoint.
+    totals: BTreeMap<u64, Total>,
     /// Endpoints whose sums have changed since they were polled.
     changed: BTreeSet<u64>,
     /// Flows that have begun or ceased to wait at some peer since they were polled.
@@ -116,6 +116,15 @@ pub struct Peers {
     rejections: [u64; PeerError::CODES.len()],
     /// The service of all flows that peers have reported.
     service: SharedService,
+}
+
+/// The claims of all living peers on an endpoint.
+#[derive(Debug, Default)]
+struct Total {
+    /// Their sum, without backoffs and what waits.
+    load: PeerLoad,
+    /// How many of them have a backoff, or requests that wait.
+    hold: usize,
 }
 
 /// What a message was.
@@ -341,9 +350,10 @@ impl Peers {
 
     /// The load of all living peers on an endpoint.
     pub fn load(&self, now: Instant, key: u64) -> PeerLoad {
-        let mut load = self.totals.get(&key).copied().unwrap_or_default();
+        let Some(total) = self.totals.get(&key) else { return PeerLoad::default() };
+        let mut load = total.load;
         let living = self.peers.values().filter(|peer| peer.is_alive);
-        for peer in living {
+        for peer in living.filter(|_| total.hold > 0) {
             load.backoff = load.backoff.max(peer.backoff(now, key));
             load.waiting = load.waiting.max(peer.waiting(key));
         }

@@ -190,11 +190,14 @@ impl Peers {
     /// Replaces one peer's part of a sum.
     fn replace(&mut self, Change { key, before, after }: Change) {
         let total = self.totals.entry(key).or_default();
-        total.prefilling = total.prefilling - before.prefilling + after.prefilling;
-        total.running = total.running - before.running + after.running;
-        total.booked = total.booked - before.booked + after.booked;
-        total.kv_tokens = total.kv_tokens - before.kv_tokens + after.kv_tokens;
-        if *total == PeerLoad::default() {
+        let holds = |load: &PeerLoad| !load.backoff.is_zero() || load.waiting.is_some();
+        total.hold = total.hold + usize::from(holds(&after)) - usize::from(holds(&before));
+        let load = &mut total.load;
+        load.prefilling = load.prefilling - before.prefilling + after.prefilling;
+        load.running = load.running - before.running + after.running;
+        load.booked = load.booked - before.booked + after.booked;
+        load.kv_tokens = load.kv_tokens - before.kv_tokens + after.kv_tokens;
+        if total.hold == 0 && total.load == PeerLoad::default() {
             self.totals.remove(&key);
         }
         self.changed.insert(key);
