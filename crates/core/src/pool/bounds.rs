@@ -78,11 +78,16 @@ impl Bounds {
     /// Sets the factors by which the endpoints of many slots are slower than described. Nothing
     /// else of a best case depends on them. Computes in **O(slots)**.
     pub(super) fn set_slowdowns(&mut self, slowdowns: impl Iterator<Item = (u32, f64)>) {
+        let mut changed = false;
         for (slot, slowdown) in slowdowns {
             let best_case = &mut self.slots[slot as usize];
-            if best_case.is_open() {
+            if best_case.is_open() && best_case.slowdown != slowdown {
                 best_case.slowdown = slowdown;
+                changed = true;
             }
+        }
+        if !changed {
+            return;
         }
         self.settle_groups(|group, members| {
             let slowdowns = members.iter().map(|member| member.slowdown);
