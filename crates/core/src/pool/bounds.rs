@@ -81,9 +81,9 @@ impl Bounds {
         let mut changed = false;
         for (slot, slowdown) in slowdowns {
             let best_case = &mut self.slots[slot as usize];
-            if best_case.is_open() && best_case.slowdown != slowdown {
+            if best_case.is_open() {
+                changed |= best_case.slowdown.to_bits() != slowdown.to_bits();
                 best_case.slowdown = slowdown;
-                changed = true;
             }
         }
         if !changed {
