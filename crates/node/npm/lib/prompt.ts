@@ -89,12 +89,17 @@ export function readTokenIds(what: string, ids: unknown): Uint32Array {
     });
   }
   if (Array.isArray(ids)) {
-    const copy = new Uint32Array(ids.length);
-    for (let at = 0; at < copy.length; at += 1) {
+    let copy = new Uint32Array(Math.min(ids.length, FIRST_ROOM));
+    for (let at = 0; at < ids.length; at += 1) {
       const id: unknown = ids[at];
       // What is not a whole number of 32 bits is another one after the conversion.
       if (typeof id !== 'number' || id >>> 0 !== id) {
         throw wrongId(what, at, id);
+      }
+      if (at === copy.length) {
+        const longer = new Uint32Array(Math.min(ids.length, 4 * at));
+        longer.set(copy);
+        copy = longer;
       }
       copy[at] = id;
     }
@@ -110,14 +115,19 @@ export function readHashes(what: string, hashes: unknown): BigUint64Array {
     return hashes;
   }
   if (Array.isArray(hashes)) {
-    const copy = new BigUint64Array(hashes.length);
-    for (let at = 0; at < copy.length; at += 1) {
+    let copy = new BigUint64Array(Math.min(hashes.length, FIRST_ROOM));
+    for (let at = 0; at < hashes.length; at += 1) {
       const hash: unknown = hashes[at];
       if (typeof hash !== 'bigint') {
         throw typeError(`${what}[${at}] must be a bigint, got ${describe(hash)}`);
       }
       if (BigInt.asUintN(64, hash) !== hash) {
         throw rangeError(`${what}[${at}] must be a bigint between 0 and 2^64 - 1, got ${hash}`);
+      }
+      if (at === copy.length) {
+        const longer = new BigUint64Array(Math.min(hashes.length, 4 * at));
+        longer.set(copy);
+        copy = longer;
       }
       copy[at] = hash;
     }
@@ -182,6 +192,12 @@ export class Scratch {
     return this.#bytes;
   }
 }
+
+/**
+ * Room for as many entries of an array is made before they are read, and for more as they come: a
+ * sparse array may claim four billion, and 16 GB of memory for them.
+ */
+const FIRST_ROOM = 65_536;
 
 const LARGEST_SCRATCH = 1 << 22;
 const encoder = new TextEncoder();

@@ -419,7 +419,17 @@ test('a getter that uses the scheduler during the reading does no harm', () => {
 test('a list of nothing but holes is refused at its first hole', () => {
   const { scheduler } = pool(['a']);
   const message = 'exclude[0] must be a number, got undefined';
-  assert.throws(() => scheduler.pick('x', { exclude: new Array(2 ** 32 - 1) }), { name: 'TypeError', message });
+  const holes = new Array(2 ** 32 - 1);
+  assert.throws(() => scheduler.pick('x', { exclude: holes }), { name: 'TypeError', message });
+  assert.throws(() => scheduler.pick(holes), /^TypeError: prompt\[0\] must be a token id/);
+  assert.throws(() => scheduler.pick({ blocks: holes, blockSize: 16, tokens: 1 }), /^TypeError: prompt.blocks\[0\] must/);
+});
+
+test('a long array is copied whole', () => {
+  const { scheduler } = pool(['a']);
+  const prompt = Array.from({ length: 300_000 }, (_, at) => at);
+  assert.equal(scheduler.pick(prompt).promptTokens, 300_000);
+  assert.equal(scheduler.pick(Uint32Array.from(prompt)).cachedTokens, scheduler.pick(prompt).cachedTokens);
 });
 
 test('limits that no machine has are only numbers', () => {
