@@ -110,6 +110,16 @@ pub struct Evicted {
     pub queue_time_ms: f64,
 }
 
+/// A request that was queued while another one was evicted.
+#[napi(object, object_from_js = false)]
+#[derive(Debug)]
+pub struct Queued {
+    /// The number of the queued request.
+    pub request_id: f64,
+    /// The eviction, which may be that of the queued request.
+    pub evicted: Evicted,
+}
+
 /// What a pick would decide, and what every endpoint would cost, term by term.
 #[napi(object, object_from_js = false, use_nullable = true)]
 #[derive(Debug)]

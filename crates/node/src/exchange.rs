@@ -2,10 +2,11 @@
 
 use std::cell::RefCell;
 
+use napi::Either;
 use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
 use slotwise::{EndpointId, Instant};
-use slotwise_gateway::exchange::Output;
+use slotwise_gateway::exchange::{Output, Reply};
 use slotwise_gateway::lease::IdleLimit;
 use slotwise_gateway::{Call, Exchange, Gateway, KvConnector, names};
 use slotwise_wire::outcome::BodyShape;
@@ -26,6 +27,8 @@ pub struct NativeExchange {
     exchange: RefCell<Exchange>,
     /// The latest output that calls an endpoint.
     call: RefCell<Option<Call>>,
+    /// An output that comes before those of the exchange.
+    next: RefCell<Option<Output>>,
 }
 
 /// What the host does next. The fields are those of its kind.
@@ -46,27 +49,33 @@ pub struct ExchangeOutput {
     /// Of `reply`, `prefill` and `send`: names and values.
     #[napi(ts_type = "Array<[string, string]>")]
     pub headers: Option<Vec<Vec<String>>>,
-    /// Of `body`: bytes for the client.
+    /// Of `reply`: whether an endpoint answers.
+    pub is_answer: Option<bool>,
+    /// Of `reply`: whether further outputs follow at once.
+    pub more: Option<bool>,
+    /// Of `body`, and of `reply` if some are known: bytes for the client.
     #[napi(ts_type = "ReturnType<Uint8Array['slice']>")]
     pub body: Option<Uint8Array>,
 }
 
 #[napi]
 impl NativeExchange {
-    /// Before the first decision. Negative numbers of attempts count as one. The idle limit is in
-    /// milliseconds, and Infinity for none.
+    /// Before the first decision, which is its first output: `poll` returns the later ones.
+    /// Negative numbers of attempts count as one. The idle limit is in milliseconds, and Infinity
+    /// for none.
     #[napi(constructor)]
     pub fn new(
         path: String,
         attempts: f64,
-        exclude: Vec<f64>,
+        exclude: Option<Vec<f64>>,
         #[napi(ts_arg_type = "KvConnectorOptions | null")] connector: Option<KvConnectorOptions>,
         answers_as: Option<String>,
         drop_usage: Option<bool>,
         idle_limit: Option<f64>,
     ) -> Result<Self> {
+        let exclude = exclude.unwrap_or_default().into_iter();
         let exclude: std::result::Result<Vec<_>, _> =
-            exclude.into_iter().map(|endpoint| to_endpoint_id("exclude", endpoint)).collect();
+            exclude.map(|endpoint| to_endpoint_id("exclude", endpoint)).collect();
         let exchange = Exchange::new(BodyShape::of_path(&path));
         // Beyond its range, the cast returns the nearest bound.
         let exchange = exchange.attempts(attempts as usize).exclude(&exclude?);
@@ -78,17 +87,35 @@ impl NativeExchange {
         if let Some(model) = answers_as {
             exchange = exchange.answers_as(&model);
         }
-        Ok(Self { exchange: RefCell::new(exchange), call: RefCell::default() })
+        let first = exchange.poll();
+        debug_assert_eq!(first, Some(Output::Dispatch), "nothing precedes the decision");
+        Ok(Self {
+            exchange: RefCell::new(exchange),
+            call: RefCell::default(),
+            next: RefCell::default(),
+        })
     }
 
     /// The next output.
     #[napi]
     pub fn poll(&self) -> Option<ExchangeOutput> {
-        let output = self.exchange.borrow_mut().poll()?;
+        let output = self.next()?;
         if let Output::Prefill(call) | Output::Send(call) = &output {
             *self.call.borrow_mut() = Some(call.clone());
         }
-        Some(output.into())
+        let is_reply = matches!(output, Output::Reply(_));
+        let mut output = ExchangeOutput::from(output);
+        if is_reply {
+            output.is_answer = Some(self.has_lease());
+            let mut next = self.next();
+            if let Some(Output::Body(body)) = next {
+                output.body = Some(body.into());
+                next = self.next();
+            }
+            output.more = Some(next.is_some());
+            *self.next.borrow_mut() = next;
+        }
+        Some(output)
     }
 
     /// The body for the endpoint of the latest `prefill` or `send`, from the client's.
@@ -136,7 +163,7 @@ impl NativeExchange {
         })
     }
 
-    /// The request was dispatched.
+    /// The request was dispatched. Returns the next output.
     #[napi]
     pub fn handle_dispatch(
         &self,
@@ -146,11 +173,12 @@ impl NativeExchange {
         endpoint_id: f64,
         first_token_in: f64,
         streams: bool,
-    ) -> Result<()> {
+    ) -> Result<Option<ExchangeOutput>> {
         let dispatch = read_dispatch(request_id, endpoint_id, first_token_in, streams)?;
         self.input(scheduler, now, |exchange, gateway, now| {
             exchange.handle_pick(gateway, now, Ok(dispatch));
-        })
+        })?;
+        Ok(self.poll())
     }
 
     /// The request is refused for the reason of this code.
@@ -185,39 +213,53 @@ impl NativeExchange {
         })
     }
 
-    /// The endpoint responds with this status and these headers.
+    /// The endpoint responds with this status and these headers: names and values in turn. The host
+    /// has waited for them since this time, unless it has called `startWait`.
     #[napi]
     pub fn handle_head(
         &self,
+        since: Option<f64>,
+        now: f64,
         status: f64,
-        #[napi(ts_arg_type = "Array<[string, string]>")] headers: Vec<Vec<String>>,
+        headers: Vec<String>,
     ) -> Result<()> {
-        let status = self::status("status", status)?;
-        let headers = headers.iter().filter_map(|pair| Some((pair.first()?, pair.get(1)?)));
-        self.exchange.borrow_mut().handle_head(status, headers);
+        let since = since.map(|since| instant("since", since)).transpose()?;
+        let (now, status) = (instant("now", now)?, self::status("status", status)?);
+        let mut exchange = self.exchange.borrow_mut();
+        if let Some(since) = since {
+            exchange.wait(since);
+            exchange.end_wait(now);
+        }
+        exchange.handle_head(status, headers.chunks_exact(2).map(|pair| (&pair[0], &pair[1])));
         Ok(())
     }
 
     /// A chunk of the response's body, for which the host has waited since this time, unless it has
-    /// called `startWait`. Returns whether the host sends it to the client itself.
-    #[napi]
+    /// called `startWait`. Returns the next output, or true if the host sends the chunk to the
+    /// client itself, or else false.
+    #[napi(ts_return_type = "boolean | ExchangeOutput")]
     pub fn handle_chunk(
         &self,
         scheduler: &NativeScheduler,
         since: Option<f64>,
         now: f64,
         #[napi(ts_arg_type = "Uint8Array")] chunk: Bytes<'_>,
-    ) -> Result<bool> {
+    ) -> Result<Either<bool, ExchangeOutput>> {
         let since = since.map(|since| instant("since", since)).transpose()?;
-        self.input(scheduler, now, |exchange, gateway, now| {
+        let is_passed_on = self.input(scheduler, now, |exchange, gateway, now| {
             if let Some(since) = since {
                 exchange.wait(since);
             }
             exchange.handle_chunk(gateway, now, chunk).is_passed_on()
-        })
+        })?;
+        if is_passed_on {
+            return Ok(Either::A(true));
+        }
+        Ok(self.poll().map_or(Either::A(false), Either::B))
     }
 
-    /// The connection to the endpoint ended. Returns whether its answer is whole.
+    /// The connection to the endpoint ended. Returns whether its answer is whole and the reply ends
+    /// with it: no output follows then.
     #[napi]
     pub fn handle_close(
         &self,
@@ -228,13 +270,26 @@ impl NativeExchange {
         let close = named("close", &close)?;
         self.input(scheduler, now, |exchange, gateway, now| {
             exchange.handle_close(gateway, now, close);
-            exchange.outcome().is_some_and(|outcome| outcome.is_complete())
-        })
+        })?;
+        if self.is_whole() {
+            match self.next() {
+                Some(Output::End) => return Ok(true),
+                other => *self.next.borrow_mut() = other,
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether the latest answer is whole.
+    #[napi(getter)]
+    pub fn is_whole(&self) -> bool {
+        self.exchange.borrow().outcome().is_some_and(|outcome| outcome.is_complete())
     }
 
     /// The client disconnected.
     #[napi]
     pub fn handle_client_disconnected(&self, scheduler: &NativeScheduler, now: f64) -> Result<()> {
+        self.next.take();
         self.input(scheduler, now, Exchange::handle_client_disconnected)
     }
 
@@ -311,6 +366,12 @@ impl NativeExchange {
     }
 }
 
+/// The names of the headers of an engine's answer that the client gets.
+#[napi]
+pub fn reply_header_names() -> Vec<&'static str> {
+    Reply::PASSED_ON.to_vec()
+}
+
 /// How the KV caches of disaggregated requests move.
 #[napi(object, object_to_js = false)]
 #[derive(Debug, Default)]
@@ -345,6 +406,10 @@ fn pairs(headers: Vec<(&'static str, String)>) -> Vec<Vec<String>> {
 }
 
 impl NativeExchange {
+    fn next(&self) -> Option<Output> {
+        self.next.take().or_else(|| self.exchange.borrow_mut().poll())
+    }
+
     fn input<T>(
         &self,
         scheduler: &NativeScheduler,
@@ -365,6 +430,8 @@ impl From<Output> for ExchangeOutput {
             request_id: None,
             status: None,
             headers: None,
+            is_answer: None,
+            more: None,
             body: None,
         };
         match output {

@@ -105,9 +105,13 @@ pub fn read_headers(headers: Vec<String>) -> RequestHeaders {
 /// values in turn.
 #[napi]
 pub fn forwarded_headers(headers: Vec<String>, add: Vec<String>, credentials: bool) -> Vec<String> {
-    let values = values(&headers);
-    let forwarding = Forwarding::of_request(pairs(names(&headers), &values));
-    passed(&headers, &values, &forwarding.credentials(credentials).replacing(added(&add)), &add)
+    forwarded(&headers, &add, credentials)
+}
+
+pub(crate) fn forwarded(headers: &[String], add: &[String], credentials: bool) -> Vec<String> {
+    let values = values(headers);
+    let forwarding = Forwarding::of_request(pairs(names(headers), &values));
+    passed(headers, &values, &forwarding.credentials(credentials).replacing(added(add)), add)
 }
 
 /// The headers of an engine's response that go to the client, and those that the host adds.

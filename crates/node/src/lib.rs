@@ -15,6 +15,7 @@
 //! | `body`, `headers` | requests of clients |
 //! | `response` | answers of engines |
 //! | `refusal`, `attribute` | responses and span attributes of requests |
+//! | `ingress` | who may send a request, and which pool serves it |
 //! | `machine` | routing and the like, as JSON |
 //! | `peers` | messages between the gateways of a pool |
 //! | `policy` | the reference's policies, as JSON |
@@ -35,6 +36,7 @@ pub mod error;
 pub mod exchange;
 pub mod flow;
 pub mod headers;
+pub mod ingress;
 pub mod kv;
 pub mod lease;
 pub mod machine;

@@ -8,6 +8,7 @@ use slotwise_gateway::json::read_peers_config;
 use slotwise_gateway::peers;
 
 use crate::error::{Result, closed, invalid_field, thrown, wrong_argument};
+use crate::ingress::NativeIngress;
 use crate::machine::NativeMachine;
 use crate::number::{exact, instant, millis, time, to_endpoint_id};
 use crate::request::Bytes;
@@ -116,6 +117,14 @@ impl NativePeerLink {
         let gates =
             gates.0.gates_mut().ok_or_else(|| wrong_argument(&"the machine has no gates"))?;
         self.link.borrow_mut().exchange_usage(now, gates);
+        Ok(())
+    }
+
+    /// `exchangeUsage` with the gates of an ingress.
+    #[napi]
+    pub fn exchange_usage_of(&self, ingress: &mut NativeIngress, now: f64) -> Result<()> {
+        let now = instant("now", now)?;
+        self.link.borrow_mut().exchange_usage(now, ingress.ingress.gates_mut());
         Ok(())
     }
 

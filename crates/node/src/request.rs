@@ -68,7 +68,7 @@ pub struct RareOptions {
 }
 
 /// Bytes that the buffers of a reader keep from one body to the next.
-const KEPT: usize = 4 << 20;
+pub(crate) const KEPT: usize = 4 << 20;
 
 /// One request for a decision, as it arrives. The body and its headers, if any, supply the absent
 /// fields.
@@ -85,6 +85,30 @@ pub(crate) struct Asked<'a> {
     pub(crate) deadline: Option<f64>,
     pub(crate) expected_output_tokens: Option<f64>,
     pub(crate) rare_options: Option<&'a RareOptions>,
+    /// Of a body; otherwise the rare options may have it.
+    pub(crate) body: Option<BodyOptions<'a>>,
+}
+
+/// What came with a body.
+#[derive(Clone, Copy)]
+pub(crate) struct BodyOptions<'a> {
+    pub(crate) path: &'a str,
+    /// Names and values in turn.
+    pub(crate) headers: &'a [String],
+    pub(crate) priority_order: Option<&'a str>,
+    pub(crate) allow: Option<&'a Allow>,
+}
+
+impl<'a> BodyOptions<'a> {
+    /// Those of a body among rare options.
+    fn of(rare_options: &'a RareOptions) -> Option<Self> {
+        Some(Self {
+            path: rare_options.path.as_deref()?,
+            headers: rare_options.headers.as_deref().unwrap_or_default(),
+            priority_order: rare_options.priority_order.as_deref(),
+            allow: rare_options.allow.as_ref(),
+        })
+    }
 }
 
 impl Asked<'_> {
@@ -106,20 +130,20 @@ impl Asked<'_> {
         let ids = subset_ids(rare_options)?;
         let options = self.options(rare_options, [&labels, &plugin_headers], &exclude, &ids)?;
         let request = options.apply(Request::new(""));
-        match self.prompt {
-            Either3::A(body) if rare_options.path.is_some() => {
-                let answer = with_body(now, reader, body, rare_options, &options, ask);
+        match (self.prompt, self.body.or_else(|| BodyOptions::of(rare_options))) {
+            (Either3::A(body), Some(came)) => {
+                let answer = with_body(now, reader, body, came, &options, ask);
                 if body.len() > KEPT {
                     reader.shrink_to(KEPT);
                 }
                 answer
             }
-            Either3::A(text) => {
+            (Either3::A(text), None) => {
                 let text = &text[..text.len().min(self.bytes as usize)];
                 Ok(ask(&request.text(text)))
             }
-            Either3::B(ids) => Ok(ask(&request.tokens(ids))),
-            Either3::C(hashes) => {
+            (Either3::B(ids), _) => Ok(ask(&request.tokens(ids))),
+            (Either3::C(hashes), _) => {
                 let block_size =
                     positive("blockSize", rare_options.block_size.unwrap_or_default())?;
                 let tokens = count("tokens", rare_options.tokens.unwrap_or_default())?;
@@ -177,19 +201,19 @@ fn with_body<T>(
     now: Instant,
     reader: &mut RequestReader,
     body: &[u8],
-    rare_options: &RareOptions,
+    came: BodyOptions<'_>,
     options: &RequestOptions<'_>,
     ask: impl FnOnce(&Request<'_>) -> T,
 ) -> Result<T> {
-    let api = api_at(rare_options.path.as_deref().unwrap_or_default())?;
-    let order = match &rare_options.priority_order {
+    let api = api_at(came.path)?;
+    let order = match came.priority_order {
         Some(word) => named("priorityOrder", word)?,
         None => PriorityOrder::LowFirst,
     };
     let values: Vec<Cow<'_, [u8]>> =
-        flat(&rare_options.headers).map(|(_, value)| octets(value)).collect();
-    let names = flat(&rare_options.headers).map(|(name, _)| name);
-    let allow = allowed(rare_options.allow.as_ref())?;
+        came.headers.chunks_exact(2).map(|pair| octets(&pair[1])).collect();
+    let names = came.headers.chunks_exact(2).map(|pair| &*pair[0]);
+    let allow = allowed(came.allow)?;
     let pairs: Vec<_> = pairs(names, &values).collect();
     let headers = RequestHeaders::read_allowed(&allow, pairs);
     let view = reader.read(api, body).map_err(unreadable)?;

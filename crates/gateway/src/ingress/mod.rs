@@ -16,8 +16,9 @@ mod refused;
 
 use alloc::vec::Vec;
 
-use slotwise::{Instant, Rng, Usage};
+use slotwise::{Instant, Prompt, Rng, Usage};
 use slotwise_wire::headers::{Allow, RequestHeaders};
+use slotwise_wire::request::RequestView;
 
 pub use admitted::{Admitted, Target};
 pub use config::IngressConfig;
@@ -92,6 +93,36 @@ pub struct Tokens {
     pub prompt: u64,
     /// Tokens of the answer.
     pub output: u64,
+}
+
+impl Tokens {
+    /// Bytes of text that count as one token, until the engine reports the usage.
+    const TEXT: usize = 4;
+
+    /// What the body of a request asks for: the prompts, and the answers at their longest.
+    /// `expected_output` tokens stand for an answer without a limit.
+    ///
+    /// ```
+    /// use slotwise_gateway::ingress::Tokens;
+    /// use slotwise_wire::request::{Api, RequestReader};
+    ///
+    /// let mut reader = RequestReader::new();
+    /// let view = reader.read(Api::Completions, br#"{"prompt": "Hello", "n": 2}"#)?;
+    /// assert_eq!(Tokens::of(&view, 256), Tokens { prompt: 2, output: 512 });
+    /// # Ok::<(), slotwise_wire::WireError>(())
+    /// ```
+    pub fn of(view: &RequestView<'_>, expected_output: u64) -> Self {
+        let tokens = match &view.prompt {
+            Prompt::Text(text) => text.len().div_ceil(Self::TEXT),
+            Prompt::Tokens(ids) => ids.len(),
+            _ => 0,
+        };
+        let answer = view.max_tokens.map_or(expected_output, u64::from);
+        Self {
+            prompt: (tokens as u64).saturating_mul(view.prompts.max(1) as u64),
+            output: answer.saturating_mul(view.n.map_or(1, u64::from).max(1)),
+        }
+    }
 }
 
 impl Ingress {

@@ -1,7 +1,7 @@
 // What the gateway costs: CPU time, throughput, added time to the first byte, memory.
 //
 //   node bench/gateway.mjs [--requests 4000] [--streams 50] [--events 32] [--held 1000]
-//                          [--rounds 1] [ROW...]
+//                          [--rounds 1] [--warm 3000] [ROW...]
 //
 // Rows over the same four engines and the same load:
 //
@@ -13,8 +13,9 @@
 // - python: `python -m slotwise.gateway`, with the interpreter of $PYTHON
 //
 // Gateway, engines and client are processes of their own. CPU time is that of the gateway, from
-// /proc; it depends less on the machine's other load than the other columns. With several rounds,
-// rows take turns, and the table has the medians.
+// /proc; it depends less on the machine's other load than the other columns. Each process serves
+// --warm requests before, for its compilers. With several rounds, rows take turns, and the table
+// has the medians.
 import { execFileSync, fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
@@ -111,12 +112,12 @@ function once_(call) {
   };
 }
 
-async function measure(row, { requests, streams, events, held }) {
+async function measure(row, { requests, streams, events, held, warm }) {
   const engines = await child('engines', String(events));
   const isDirect = row === 'direct';
   const started = () => (row === 'python' ? python(engines.urls) : child('gateway', row, ...engines.urls));
   const gateway = isDirect ? engines : await started();
-  await load(gateway.urls, Math.ceil(requests / 4), streams);
+  await load(gateway.urls, warm, streams);
   const before = isDirect ? { cpu: 0 } : usage(gateway);
   const began = performance.now();
   const firsts = await load(gateway.urls, requests, streams);
@@ -151,7 +152,7 @@ if (role === 'engines') {
 } else {
   const number = (value) => ({ type: 'string', default: value });
   const { values, positionals } = parseArgs({
-    options: { requests: number('4000'), streams: number('50'), events: number('32'), held: number('1000'), rounds: number('1') },
+    options: { requests: number('4000'), streams: number('50'), events: number('32'), held: number('1000'), rounds: number('1'), warm: number('3000') },
     allowPositionals: true,
   });
   const options = Object.fromEntries(Object.entries(values).map(([name, value]) => [name, Number(value)]));

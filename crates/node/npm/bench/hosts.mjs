@@ -3,6 +3,9 @@ import { once } from 'node:events';
 import { Agent, createServer, request as httpRequest } from 'node:http';
 import { Configuration } from 'slotwise/configuration';
 import { Gateway } from 'slotwise/gateway';
+import abort from '../dist/abort.js';
+
+const { Abort } = abort;
 
 export const ENGINES = 4;
 export const PATH = '/v1/chat/completions';
@@ -83,12 +86,13 @@ const PLAIN = {
 /** An exchange without a scheduler: the next engine, and no retry. */
 function roundRobin(next) {
   return async (ask) => {
-    const answer = await ask(next(), new AbortController().signal, { headers: [], body: undefined });
+    const answer = await ask(next(), new Abort(), { headers: [], body: undefined });
     return {
       status: answer.status,
       headers: [['content-type', 'text/event-stream']],
       dispatch: undefined,
       usage: null,
+      outcome: null,
       next: () => answer.read(),
       end: () => answer.cancel(),
     };

@@ -1,4 +1,5 @@
 /** The idle limit of a stream, by one timer for all of its chunks. */
+import { LONGEST_TIMER_MS } from './clock.js';
 import type { NativeLease } from '../native/index.js';
 
 /** A lease or an exchange, as the timer uses it. */
@@ -12,21 +13,27 @@ export class Deadline {
   /** Whether the latest wait took too long. */
   isOver = false;
   readonly #waiter: Waiter;
-  readonly #clock: () => number;
+  readonly #time: { clock(): number };
   readonly #expire: () => void;
   #since: number | undefined;
   #timer: NodeJS.Timeout | undefined;
+  /** Whether the limit of the current wait stays as it is. */
+  #isFixed = false;
+  /** Whether the timer was set for longer than a later limit may be. */
+  #isLong = false;
 
   /** `expire` ends the wait that took too long. */
-  constructor(waiter: Waiter, clock: () => number, expire: () => void) {
+  constructor(waiter: Waiter, time: { clock(): number }, expire: () => void) {
     this.#waiter = waiter;
-    this.#clock = clock;
+    this.#time = time;
     this.#expire = expire;
   }
 
-  /** A wait begins. Waits do not overlap. */
-  start(since: number): void {
+  /** A wait begins, of which the limit may stay as it is. Waits do not overlap. */
+  start(since: number, isFixed = false): void {
     this.#since = since;
+    this.#isFixed = isFixed;
+    this.isOver = false;
     if (this.#timer === undefined) {
       this.#look(since);
     }
@@ -35,6 +42,9 @@ export class Deadline {
   /** The wait has ended. */
   end(): void {
     this.#since = undefined;
+    if (this.#isLong) {
+      this.close();
+    }
   }
 
   /** Clears the timer. */
@@ -52,18 +62,23 @@ export class Deadline {
     if (since === undefined || allowed === null) {
       return;
     }
-    const left = since + allowed - now;
-    if (left <= 0) {
+    const left = allowed - (now - since);
+    if (left < RESOLUTION_MS) {
       this.isOver = true;
       this.#since = undefined;
       this.#expire();
       return;
     }
     // The limit may fall while the timer is set, but not below this time.
-    const delay = Math.min(left, SHORTEST_MS);
-    this.#timer = setTimeout(() => this.#look(this.#clock()), delay);
+    const delay = this.#isFixed ? Math.min(left, LONGEST_TIMER_MS) : Math.min(left, SHORTEST_MS);
+    this.#isLong = delay > SHORTEST_MS;
+    // A clock of the host's may stand still while timers run.
+    this.#timer = setTimeout(() => this.#look(Math.max(this.#time.clock(), now + delay)), delay);
   }
 }
+
+/** Sums of times are exact to this. */
+const RESOLUTION_MS = 0.001;
 
 /** The shortest limit in milliseconds that a longer one may become. */
 const SHORTEST_MS = 30_000;

@@ -63,11 +63,12 @@ export class DispatchBuffer {
   }
 
   #leg(at: number, nameOf: (endpoint: number) => string): Leg | null {
-    const [endpointId, cachedTokens, cost, doneIn] = this.#numbers.subarray(at, at + LEG) as unknown as
-      readonly [number, number, number, number];
+    const numbers = this.#numbers;
+    const endpointId = numbers[at] as number;
     if (endpointId < 0) {
       return null;
     }
+    const [cachedTokens, cost, doneIn] = [numbers[at + 1], numbers[at + 2], numbers[at + 3]] as [number, number, number];
     return { endpointId, endpointName: nameOf(endpointId), cachedTokens, cost, doneIn };
   }
 }

@@ -9,10 +9,19 @@
  *    └──────────┘ another endpoint, while nothing has been sent to the client
  * ```
  */
-import { NativeExchange, addUsage as addUsageTo, type ExchangeOutput, type ReportedUsage } from '../native/index.js';
+import {
+  NativeExchange,
+  addUsage as addUsageTo,
+  replyHeaderNames,
+  type ExchangeOutput,
+  type Outcome,
+  type ReportedUsage,
+} from '../native/index.js';
+import { Abort, type Signal } from './abort.js';
+import { NoAnswer, type Ask, type EngineAnswer, type ExchangeOptions, type Reply } from './engine_answer.js';
 import { Deadline } from './deadline.js';
 import { guarded, RejectedError } from './errors.js';
-import type { Call, ForwardOptions } from './forward.js';
+import { discard, randomSalt, whole, type Prefilling } from './prefill.js';
 import { readWire } from './prompt.js';
 import { refused } from './refused.js';
 import type { AcquireOptions, Failure, HttpRequest } from './request.js';
@@ -22,53 +31,20 @@ import { Idle, idleLimit } from './stream.js';
 import { checkSignal, number, numbers, optionalBoolean, optionalString } from './validate.js';
 import type { Dispatch } from './values.js';
 
-/** An engine's answer, from its head on. */
-export interface EngineAnswer {
-  readonly status: number;
-  /** Pairs of name and value. */
-  readonly headers: [string, string][];
-  /** The next chunk of the body; undefined at its end. Rejects if the connection breaks. */
-  read(): Promise<Uint8Array | undefined>;
-  /** Nothing more is read: closes the connection, unless the body has ended. */
-  cancel(): void;
-}
-
-/** What a host's function returned is no answer: its mistake, not that of the endpoint. */
-export class NoAnswer extends Error {}
-
-/** Asks one endpoint. Rejects if it is unreachable, or if the signal aborts. */
-export type Ask = (url: string, signal: AbortSignal, call: Call) => Promise<EngineAnswer>;
-
-/** What the client gets: an engine's answer, or a refusal. */
-export interface Reply {
-  readonly status: number;
-  /** Pairs of name and value. */
-  readonly headers: [string, string][];
-  /** The decision about the endpoint that answers; undefined for a refusal of the gateway. */
-  readonly dispatch: Dispatch | undefined;
-  /** The usage so far; null for a refusal of the gateway. */
-  readonly usage: ReportedUsage | null;
-  /** Why the answer is not whole, after its end; undefined if it is, and for a refusal. */
-  readonly failure: unknown;
-  /** The next chunk for the client; undefined at the end. Rejects where the answer breaks off. */
-  next(): Promise<Uint8Array | undefined>;
-  /** The client has the whole answer, or has left. Further calls change nothing. */
-  end(): void;
-}
+type DecideOptions = Omit<AcquireOptions, 'signal'> & { signal?: Signal | undefined };
 
 /** Serves a request. See `Scheduler.forward`. */
 export async function exchange(
   scheduler: Scheduler,
   ask: Ask,
   request: HttpRequest,
-  options: ForwardOptions,
+  options: ExchangeOptions,
 ): Promise<Reply> {
   const {
-    attempts = 3, exclude, answersAs, addUsage, connector, bootstrapPort, primaryPort, idleTimeoutMs, expires,
-    ...others
+    attempts = 3, answersAs, addUsage, connector, bootstrapPort, primaryPort, idleTimeoutMs, expires, ...others
   } = options;
   const limit = idleLimit({ idleTimeoutMs });
-  const exclusions = exclude === undefined ? [] : numbers('exclude', exclude);
+  const exclusions = others.exclude === undefined ? undefined : numbers('exclude', others.exclude);
   checkSignal(options.signal);
   checkSignal(expires);
   const stages =
@@ -83,29 +59,15 @@ export async function exchange(
   const native = guarded(() =>
     new NativeExchange(path, number('attempts', attempts), exclusions, stages, model, asking !== null, limit));
   const changes = stages !== null || addsUsage;
-  const askEngine: AskEngine = (url, headers, signal) => {
+  const askEngine: AskEngine = (url, headers, attempt) => {
     const body = changes ? native.callBody(path, readWire('body', asked.body)) : undefined;
-    return ask(url, signal, { headers: headers as [string, string][], body });
+    return ask(url, attempt, { headers: headers as [string, string][], body });
   };
   return new Exchange(scheduler, native, options.signal, expires).run(askEngine, asked, others);
 }
 
-/** Rooms of other gateways must differ. */
-function randomSalt(): number {
-  const [high = 0, low = 0] = crypto.getRandomValues(new Uint32Array(2));
-  return (high >>> 11) * 2 ** 32 + low;
-}
-
 /** Calls an endpoint with the body of the exchange's latest output. */
-type AskEngine = (url: string, headers: string[][], signal: AbortSignal) => Promise<EngineAnswer>;
-
-/** A prefill that has not ended. */
-interface Prefilling {
-  requestId: number;
-  attempt: AbortController;
-  /** Resolves to the whole answer, or to undefined after a failure. */
-  ended: Promise<{ status: number; body: Uint8Array } | undefined>;
-}
+type AskEngine = (url: string, headers: string[][], attempt: Abort) => Promise<EngineAnswer>;
 
 /** The failed prefill has ended the wait for the other endpoint. */
 const SUPERSEDED = Symbol('superseded');
@@ -117,12 +79,13 @@ class Exchange implements Reply {
   dispatch: Dispatch | undefined;
   readonly #scheduler: Scheduler;
   readonly #native: NativeExchange;
-  readonly #signal: AbortSignal | undefined;
-  readonly #idle: Idle;
+  readonly #signal: Signal | undefined;
   readonly #deadline: Deadline;
-  readonly #expires: AbortSignal | undefined;
+  readonly #expires: Signal | undefined;
   /** Ends the wait for a decision as soon as one of the two signals aborts. */
-  readonly #over: AbortController | undefined;
+  readonly #over: Abort | undefined;
+  /** Of stages with endpoints of their own. */
+  #idle: Idle | undefined;
   readonly #leave = (): void => {
     this.#over?.abort(this.#signal?.reason);
     this.end();
@@ -137,8 +100,8 @@ class Exchange implements Reply {
       this.end();
     }
   };
-  /** Aborts the attempt. */
-  #attempt = new AbortController();
+  /** The attempt whose answer has not ended. */
+  #attempt: Abort | undefined;
   /** Ends the wait for the head of the attempt. */
   #leaveHead: ((reason: unknown) => void) | undefined;
   #answer: EngineAnswer | undefined;
@@ -146,31 +109,35 @@ class Exchange implements Reply {
   /** Why the latest answer broke, or ended before its time. */
   #error: unknown;
   #hasReplied = false;
-  /** Whether a chunk comes next, and no output. */
-  #flows = false;
+  /** The next output; null if an input comes first, and undefined if it must be polled. */
+  #next: ExchangeOutput | null | undefined = FIRST;
   #hasEnded = false;
   #prefilling: Prefilling | undefined;
   /** Whether the headers of the endpoint that answers have come. */
   #hasAnswer = false;
+  /** The first bytes of the reply, if they came with its head. */
+  #first: Uint8Array | undefined;
+  /** The reply has ended, and no input changes anything. */
+  #isOver = false;
+  /** An answer has ended, so the exchange may have. */
+  #mayHaveEnded = false;
 
   constructor(
     scheduler: Scheduler,
     native: NativeExchange,
-    signal: AbortSignal | undefined,
-    expires: AbortSignal | undefined,
+    signal: Signal | undefined,
+    expires: Signal | undefined,
   ) {
     this.#scheduler = scheduler;
     this.#native = native;
     this.#signal = signal;
     this.#expires = expires;
-    const clock = () => scheduler.clock();
-    this.#idle = new Idle(native, clock);
-    this.#deadline = new Deadline(native, clock, () => this.#answer?.cancel());
+    this.#deadline = new Deadline(native, scheduler, () => this.#late());
     signal?.addEventListener('abort', this.#leave);
     if (expires === undefined) {
       return;
     }
-    this.#over = new AbortController();
+    this.#over = new Abort();
     expires.addEventListener('abort', this.#expire);
     const aborted = [signal, expires].find((one) => one?.aborted);
     if (aborted !== undefined) {
@@ -179,10 +146,12 @@ class Exchange implements Reply {
   }
 
   /** Polls until there is a response for the client. */
-  async run(ask: AskEngine, request: HttpRequest, options: AcquireOptions): Promise<Reply> {
+  async run(ask: AskEngine, request: HttpRequest, options: DecideOptions): Promise<Reply> {
+    const until = this.#over ?? this.#signal;
+    options.signal = until;
     try {
       for (;;) {
-        const output = this.#native.poll();
+        const output = this.#take();
         switch (output?.kind) {
           case 'dispatch':
             await this.#dispatch(request, options);
@@ -197,16 +166,12 @@ class Exchange implements Reply {
             this.#abort();
             break;
           case 'reply':
-            this.#hasReplied = true;
-            this.status = output.status ?? 0;
-            this.headers = output.headers ?? [];
-            // From here on, it is always the same.
-            this.dispatch = this.#native.hasLease ? this.#dispatched : undefined;
+            this.#reply(output);
             return this;
           default:
             await this.#read();
         }
-        this.#until?.throwIfAborted();
+        until?.throwIfAborted();
       }
     } catch (error) {
       this.end();
@@ -214,19 +179,35 @@ class Exchange implements Reply {
     }
   }
 
-  /** Aborts when no reply is awaited any more. */
-  get #until(): AbortSignal | undefined {
-    return this.#over?.signal ?? this.#signal;
+  /** The next output, unless an input comes first. */
+  #take(): ExchangeOutput | null {
+    const output = this.#next === undefined ? this.#native.poll() : this.#next;
+    // What is polled last was the last one.
+    this.#next = output === null ? null : undefined;
+    return output;
   }
 
-  async #dispatch(request: HttpRequest, options: AcquireOptions): Promise<void> {
+  #reply({ status = 0, headers = [], isAnswer = false, body, more = false }: ExchangeOutput): void {
+    this.#hasReplied = true;
+    this.status = status;
+    this.headers = headers;
+    // From here on, it is always the same.
+    this.dispatch = isAnswer ? this.#dispatched : undefined;
+    this.#first = body;
+    this.#next = more ? undefined : null;
+  }
+
+  async #dispatch(request: HttpRequest, options: DecideOptions): Promise<void> {
     const { native } = this.#scheduler;
     try {
-      const exclude = this.#native.excluded;
-      const dispatch = await this.#scheduler.decide(request, { ...options, exclude, signal: this.#until });
+      if (this.#dispatched !== undefined) {
+        options.exclude = this.#native.excluded;
+      }
+      const decided = this.#scheduler.decide(request, options);
+      const dispatch = decided instanceof Promise ? await decided : decided;
       const { requestId, endpointId, firstTokenIn, streams } = dispatch;
       this.#dispatched = dispatch;
-      this.#input((now) =>
+      this.#next = this.#input((now) =>
         this.#native.handleDispatch(native, now, requestId, endpointId, firstTokenIn, streams));
     } catch (error) {
       if (!(error instanceof RejectedError)) {
@@ -241,18 +222,18 @@ class Exchange implements Reply {
   /** Sends the request to the prefilling endpoint. */
   #prefill(ask: AskEngine, { requestId = 0, url = '', headers = [] }: ExchangeOutput): void {
     this.#abort();
-    const attempt = new AbortController();
+    const attempt = new Abort();
     const left = new Promise<undefined>((resolve) => {
-      attempt.signal.addEventListener('abort', () => resolve(undefined), { once: true });
+      attempt.addEventListener('abort', () => resolve(undefined));
     });
-    const answer = whole(() => ask(url, headers, attempt.signal), this.#native.prefillAnswer);
+    const answer = whole(() => ask(url, headers, attempt), this.#native.prefillAnswer);
     const ended = Promise.race([answer.catch(() => undefined), left]);
     this.#prefilling = { requestId, attempt, ended };
   }
 
   /** Waits for the prefill, before which the endpoint is not asked. */
   async #awaitPrefill({ requestId, attempt, ended }: Prefilling): Promise<void> {
-    const step = await this.#idle.wait(ended.then((answer) => ({ answer })));
+    const step = await this.#waits.wait(ended.then((answer) => ({ answer })));
     if (step !== undefined) {
       this.#endPrefill(requestId, step.answer);
       return;
@@ -275,19 +256,21 @@ class Exchange implements Reply {
     });
   }
 
+  /** Waits for stages, whose limit is the exchange's. */
+  get #waits(): Idle {
+    return (this.#idle ??= new Idle(this.#native, () => this.#scheduler.clock()));
+  }
+
   /**
    * Waits for the endpoint, and reports the end of the prefill meanwhile. Resolves to undefined
    * after the idle limit.
    */
   async #wait<T>(step: Promise<T>): Promise<T | typeof SUPERSEDED | undefined> {
-    if (this.#prefilling === undefined) {
-      return this.#idle.wait(step);
-    }
     const value = step.then((value) => ({ value }));
     while (this.#prefilling !== undefined) {
       const { requestId, ended }: Prefilling = this.#prefilling;
       const prefill = ended.then((answer) => ({ answer }));
-      const first = await this.#idle.wait(Promise.race([value, prefill]));
+      const first = await this.#waits.wait(Promise.race([value, prefill]));
       if (first === undefined || 'value' in first) {
         return first?.value;
       }
@@ -299,29 +282,27 @@ class Exchange implements Reply {
         return SUPERSEDED;
       }
     }
-    return (await this.#idle.wait(value))?.value;
+    return (await this.#waits.wait(value))?.value;
   }
 
-  async #send(ask: AskEngine, output: ExchangeOutput): Promise<void> {
+  async #send(ask: AskEngine, { url = '', headers = [] }: ExchangeOutput): Promise<void> {
     this.#abortAnswer();
     this.#error = undefined;
-    const attempt = (this.#attempt = new AbortController());
-    const left = new Promise<never>((_, reject) => {
-      this.#leaveHead = reject;
-    });
-    left.catch(() => undefined);
+    const attempt = (this.#attempt = new Abort());
+    const since = this.#scheduler.clock();
+    const staged = this.#prefilling !== undefined;
     let sent: Promise<EngineAnswer> | undefined;
     let arrived: { answer: EngineAnswer } | typeof SUPERSEDED | undefined;
     try {
-      sent = ask(output.url ?? '', output.headers ?? [], attempt.signal);
-      const head = Promise.race([sent, left]).then((answer) => ({ answer }));
-      arrived = await this.#wait(head);
+      sent = ask(url, headers, attempt);
+      const head = this.#head(sent);
+      arrived = await (staged ? this.#wait(head) : this.#inTime(since, head));
     } catch (error) {
       if (error instanceof NoAnswer) {
         throw error.cause;
       }
       discard(sent);
-      this.#until?.throwIfAborted();
+      (this.#over ?? this.#signal)?.throwIfAborted();
       this.#unreachable('unreachable');
       return;
     }
@@ -333,21 +314,68 @@ class Exchange implements Reply {
       }
       return;
     }
-    const { status, headers } = (this.#answer = arrived.answer);
+    this.#answer = arrived.answer;
     this.#leaveHead = undefined;
     this.#hasAnswer = true;
-    guarded(() => this.#native.handleHead(status, headers));
+    const { status, headers: given } = arrived.answer;
+    const now = this.#scheduler.clock();
+    guarded(() => this.#native.handleHead(staged ? undefined : since, now, status, given.of(REPLY_HEADERS)));
+    this.#next = null;
+  }
+
+  /** The head of an answer; undefined if the wait for it takes too long. */
+  #head(sent: Promise<EngineAnswer>): Promise<{ answer: EngineAnswer } | undefined> {
+    return new Promise((resolve, reject) => {
+      this.#leaveHead = (reason) => (reason === LATE ? resolve(undefined) : reject(reason));
+      sent.then((answer) => resolve({ answer }), reject);
+    });
+  }
+
+  /** The head, or undefined after the idle limit. */
+  async #inTime<T>(since: number, head: Promise<T>): Promise<T> {
+    this.#deadline.start(since, true);
+    try {
+      return await head;
+    } finally {
+      this.#deadline.end();
+    }
+  }
+
+  /** The endpoint has taken too long. */
+  #late(): void {
+    this.#leaveHead?.(LATE);
+    this.#answer?.cancel();
   }
 
   /** Reads on in the answer. Resolves to a chunk that the client gets as it is. */
   async #read(): Promise<Uint8Array | undefined> {
-    if (this.#prefilling !== undefined && !this.#hasAnswer) {
+    this.#next = undefined;
+    if (this.#prefilling !== undefined) {
+      if (this.#hasAnswer) {
+        return this.#readStaged();
+      }
       await this.#awaitPrefill(this.#prefilling);
       return undefined;
     }
-    if (this.#hasReplied && this.#prefilling === undefined && this.#answer !== undefined) {
-      return this.#readOn(this.#answer);
+    const since = this.#scheduler.clock();
+    this.#deadline.start(since);
+    let read: Uint8Array | undefined;
+    try {
+      read = await this.#answer?.read();
+    } catch (error) {
+      this.#endRead('broken', error);
+      return undefined;
     }
+    this.#deadline.end();
+    if (read === undefined) {
+      this.#endRead('clean', undefined);
+      return undefined;
+    }
+    return this.#chunk(since, read);
+  }
+
+  /** Reads on while the prefill has not ended. */
+  async #readStaged(): Promise<Uint8Array | undefined> {
     let step: { value: Uint8Array | undefined } | typeof SUPERSEDED | undefined;
     try {
       step = await this.#wait(this.#answer?.read().then(boxed) ?? END);
@@ -359,47 +387,32 @@ class Exchange implements Reply {
       return undefined;
     }
     if (step === undefined) {
-      this.#close('timed_out', this.#idle.error());
-      return undefined;
-    }
-    if (step.value === undefined) {
+      this.#close('timed_out', this.#waits.error());
+    } else if (step.value === undefined) {
       this.#close('clean', undefined);
-      return undefined;
+    } else {
+      return this.#chunk(undefined, step.value);
     }
-    const chunk = readWire('chunk', step.value);
-    const { native } = this.#scheduler;
-    const isPassedOn = this.#input((now) => this.#native.handleChunk(native, undefined, now, chunk));
-    return isPassedOn ? chunk : undefined;
+    return undefined;
   }
 
-  /** Reads a chunk after the reply, in one native call. */
-  async #readOn(answer: EngineAnswer): Promise<Uint8Array | undefined> {
-    this.#flows = false;
-    const since = this.#scheduler.clock();
-    this.#deadline.start(since);
-    let read: Uint8Array | undefined;
-    try {
-      read = await answer.read();
-    } catch (error) {
-      this.#endRead('broken', error);
-      return undefined;
-    }
-    this.#deadline.end();
-    if (read === undefined) {
-      this.#endRead('clean', undefined);
-      return undefined;
-    }
+  /** Hands a chunk in. Returns it if the client gets it as it is. */
+  #chunk(since: number | undefined, read: Uint8Array): Uint8Array | undefined {
     const chunk = readWire('chunk', read);
     const { native } = this.#scheduler;
-    // What is passed on leaves no output behind, so the next chunk may follow at once.
-    this.#flows = this.#input((now) => this.#native.handleChunk(native, since, now, chunk));
-    return this.#flows ? chunk : undefined;
+    const next = this.#input((now) => this.#native.handleChunk(native, since, now, chunk));
+    if (typeof next === 'object') {
+      this.#next = next;
+      return undefined;
+    }
+    this.#next = null;
+    return next ? chunk : undefined;
   }
 
   /** The answer has ended, by itself or by the deadline. */
   #endRead(close: CloseReason, error: unknown): void {
     if (this.#deadline.isOver) {
-      this.#close('timed_out', this.#idle.error());
+      this.#close('timed_out', this.#waits.error());
     } else {
       this.#close(close, error);
     }
@@ -409,25 +422,37 @@ class Exchange implements Reply {
     return this.dispatch === undefined ? undefined : this.#error;
   }
 
+  get outcome(): Outcome | null {
+    return this.#native.outcome;
+  }
+
   get usage(): ReportedUsage | null {
     return this.#native.usage;
   }
 
   async next(): Promise<Uint8Array | undefined> {
+    const first = this.#first;
+    if (first !== undefined) {
+      this.#first = undefined;
+      return first;
+    }
     for (;;) {
-      const output = this.#flows ? undefined : this.#native.poll();
+      const output = this.#take();
       switch (output?.kind) {
         case 'body':
           return output.body;
         case 'end':
+          this.#isOver = true;
+          this.#next = null;
           return undefined;
         case 'break':
+          this.#isOver = true;
           throw this.#error;
         case 'abort':
           this.#abort();
           break;
         default: {
-          if (!this.#flows && this.#native.ended) {
+          if (this.#isOver || this.#hasEnded || (this.#mayHaveEnded && this.#native.ended)) {
             this.#signal?.throwIfAborted();
             return undefined;
           }
@@ -447,11 +472,16 @@ class Exchange implements Reply {
 
   #close(close: CloseReason, error: unknown): void {
     this.#deadline.close();
-    if (this.#hasEnded || this.#native.ended) {
+    if (close === 'clean') {
+      this.#attempt = undefined;
+    }
+    if (this.#hasEnded || this.#isOver || (this.#mayHaveEnded && this.#native.ended)) {
       return;
     }
+    this.#mayHaveEnded = true;
     const { native } = this.#scheduler;
-    const isWhole = this.#input((now) => this.#native.handleClose(native, now, close));
+    this.#isOver = this.#input((now) => this.#native.handleClose(native, now, close));
+    const isWhole = this.#isOver || this.#native.isWhole;
     this.#error = isWhole ? undefined : (error ?? new Error('the engine did not finish its answer'));
   }
 
@@ -460,7 +490,7 @@ class Exchange implements Reply {
     this.#signal?.removeEventListener('abort', this.#leave);
     this.#expires?.removeEventListener('abort', this.#expire);
     const { closed, native } = this.#scheduler;
-    if (!closed && !this.#native.ended) {
+    if (!closed && !this.#isOver && !this.#native.ended) {
       this.#input((now) => this.#native.handleClientDisconnected(native, now));
     }
     this.#abort();
@@ -476,13 +506,13 @@ class Exchange implements Reply {
   /** Closes the connection to the endpoint that answers. */
   #abortAnswer(): void {
     this.#hasAnswer = false;
-    this.#flows = false;
     this.#deadline.close();
     this.#answer?.cancel();
     this.#answer = undefined;
     this.#leaveHead?.(this.#signal?.reason);
     this.#leaveHead = undefined;
-    this.#attempt.abort(this.#signal?.reason ?? OVER);
+    this.#attempt?.abort(this.#signal?.reason);
+    this.#attempt = undefined;
   }
 
   /** Calls the state machine, then delivers what that changed. */
@@ -496,35 +526,17 @@ class Exchange implements Reply {
   }
 }
 
-/** The whole answer of a prefilling endpoint, of at most `limit` bytes. */
-async function whole(
-  ask: () => Promise<EngineAnswer>,
-  limit: number,
-): Promise<{ status: number; body: Uint8Array }> {
-  const answer = await ask();
-  const chunks: Uint8Array[] = [];
-  let length = 0;
-  for (let chunk = await answer.read(); chunk !== undefined; chunk = await answer.read()) {
-    chunks.push(chunk);
-    length += chunk.length;
-    if (length > limit) {
-      answer.cancel();
-      throw new Error('the answer to the prefill is too long');
-    }
-  }
-  return { status: answer.status, body: Buffer.concat(chunks) };
-}
-
-/** Of an answer that comes too late, nothing is read. */
-function discard(sent: Promise<EngineAnswer> | undefined): void {
-  Promise.resolve(sent).then((late) => late?.cancel()).catch(() => undefined);
-}
-
 /** A chunk may be undefined, and so may a step that took too long. */
 const boxed = (value: Uint8Array | undefined) => ({ value });
 
-/** Why an attempt has ended. Made once: each error of `abort` has a trace, which costs much. */
-const OVER = new DOMException('This operation was aborted', 'AbortError');
+/** What an exchange begins with. */
+const FIRST: ExchangeOutput = { kind: 'dispatch' };
+
+/** The wait for a head has ended because of the idle limit. */
+const LATE = Symbol('late');
+
+/** The headers of an answer that may reach the client. */
+const REPLY_HEADERS: ReadonlySet<string> = new Set(replyHeaderNames());
 
 /** The end of a body that does not exist. */
 const END = Promise.resolve({ value: undefined });

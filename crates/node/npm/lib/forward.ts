@@ -1,8 +1,11 @@
 /**
  * `Scheduler.forward`: the exchange over web-standard `Response` and `ReadableStream`.
  */
-import { exchange, NoAnswer, type EngineAnswer, type Reply } from './exchange.js';
+import { NoAnswer, type EngineAnswer, type Reply } from './engine_answer.js';
+import { exchange } from './exchange.js';
 import { abandonedStreams } from './finalization.js';
+import type { Abort } from './abort.js';
+import { RawHeaders } from './headers.js';
 import type { AcquireOptions, HttpRequest } from './request.js';
 import type { Scheduler } from './scheduler.js';
 import type { TrackOptions } from './stream.js';
@@ -63,7 +66,7 @@ export async function forward(
   request: HttpRequest,
   options: ForwardOptions,
 ): Promise<Response> {
-  const ask = async (url: string, signal: AbortSignal, call: Call) => answerOf(await send(url, signal, call));
+  const ask = async (url: string, { signal }: Abort, call: Call) => answerOf(await send(url, signal, call));
   const reply = await exchange(scheduler, ask, request, options);
   const { status, headers } = reply;
   if (BODILESS.includes(status)) {
@@ -79,7 +82,7 @@ function answerOf(response: Response): EngineAnswer {
   const reader = body?.getReader();
   return {
     status,
-    headers,
+    headers: new RawHeaders(headers.flat()),
     async read() {
       const step = await reader?.read();
       return step?.done === false ? step.value : undefined;

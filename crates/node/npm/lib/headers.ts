@@ -18,8 +18,40 @@ const MAX_HEADERS = 65_536;
 /** The names that mean something. Others are not handed on. */
 const MEANINGFUL: ReadonlySet<string> = new Set(headerNames());
 
+/** Headers as `node:http` has them, which hold no mistakes of callers. */
+export class RawHeaders implements Iterable<[string, string]> {
+  /** Names and values in turn. Each character of a value is one byte. */
+  readonly list: string[];
+
+  constructor(list: string[]) {
+    this.list = list;
+  }
+
+  /** As pairs. */
+  *[Symbol.iterator](): IterableIterator<[string, string]> {
+    for (let at = 0; at < this.list.length; at += 2) {
+      yield [this.list[at] as string, this.list[at + 1] as string];
+    }
+  }
+
+  /** The headers of these names, which are in lower case: names and values in turn. */
+  of(names: ReadonlySet<string>): string[] {
+    const found: string[] = [];
+    for (let at = 0; at < this.list.length; at += 2) {
+      const name = this.list[at] as string;
+      if (name.length <= LONGEST_NAME && names.has(name.toLowerCase())) {
+        found.push(name, this.list[at + 1] as string);
+      }
+    }
+    return found;
+  }
+}
+
 /** Names and values in turn, of the headers that mean something, or of all. */
 export function readHeaderList(what: string, source: unknown, all = false): string[] {
+  if (source instanceof RawHeaders) {
+    return all ? source.list : source.of(MEANINGFUL);
+  }
   if (typeof source !== 'object' || source === null || source instanceof Uint8Array) {
     throw typeError(`${what} must be an object or pairs, got ${describe(source)}`);
   }

@@ -11,9 +11,11 @@
  * Times are milliseconds of `performance.now`, unless `now` is given.
  */
 import { Configuration } from './configuration.js';
-import { type Answer, type Caller, checked, micros, pairs } from './gates.js';
-import type { HeaderSource } from './headers.js';
-import { type Data, Machine } from './machine.js';
+import { NativeIngress, type Arrival as NativeArrival } from '../native/index.js';
+import { guarded } from './errors.js';
+import { type Caller, pairs, RefusedError } from './gates.js';
+import { type HeaderSource, RawHeaders } from './headers.js';
+import { type Data, stringify } from './machine.js';
 import { type Allow, readAllow } from './request.js';
 import type { Target } from './routing.js';
 
@@ -80,25 +82,22 @@ export interface Admitted {
   readonly answersAs: string | null;
 }
 
-type RawAdmitted = Omit<Admitted, 'timeoutMs' | 'answersAs'> & {
-  readonly timeout_s: number | null;
-  readonly answers_as: string | null;
-};
-
 /** Who may send a request, what may pass, and which pool serves it. */
 export class Ingress {
   /** @internal */
-  readonly machine: Machine;
+  readonly native: NativeIngress;
 
   /** An invalid field of the configuration is a `TypeError` with its path. */
   constructor(configuration: IngressConfig, { seed = 0, allow = [] }: IngressOptions = {}) {
     const { names, sessionHeaders } = readAllow(allow);
-    this.machine = new Machine('ingress', { config: plain(configuration), seed, allow: names, sessionHeaders });
+    const text = stringify({ config: plain(configuration), seed, allow: names, sessionHeaders });
+    this.native = guarded(() => new NativeIngress(text));
   }
 
   /** Replaces the configuration. Requests in flight and the usage of quotas stay counted. */
   setConfig(configuration: IngressConfig): void {
-    this.machine.call('set_config', { config: plain(configuration) });
+    const text = stringify({ config: plain(configuration) });
+    guarded(() => this.native.setConfig(text));
   }
 
   /**
@@ -106,7 +105,8 @@ export class Ingress {
    * unknown, or missing where one is required.
    */
   identify(headers: HeaderSource, { client }: { readonly client?: string | undefined } = {}): Caller {
-    return checked(this.machine.call<Answer<Caller>>('identify', { headers: pairs(headers), client }));
+    const list = flat(headers);
+    return accepted(guarded(() => this.native.identify(list, client)));
   }
 
   /**
@@ -115,10 +115,26 @@ export class Ingress {
    * one that no pool serves, 413 and 429 for an exceeded limit.
    */
   admit({ headers = [], now, ...arrival }: Arrival): Admitted {
-    const values = { ...arrival, headers: pairs(headers), at_us: micros(now) };
-    const answer = checked(this.machine.call<Answer<RawAdmitted>>('admit', values));
-    const { timeout_s: seconds, answers_as: answersAs, ...admitted } = answer;
-    return { ...admitted, timeoutMs: seconds === null ? null : seconds * 1_000, answersAs };
+    const { model, path = '', method = '', client, session, objective, promptTokens = 0, outputTokens = 0 } = arrival;
+    const [at, list] = [now ?? performance.now(), flat(headers)];
+    return accepted(guarded(() =>
+      this.native.admit(at, model, path, method, list, client, session, objective, promptTokens, outputTokens)));
+  }
+
+  /**
+   * @internal Reads a request and admits it. `add` are headers of the host's for engines: names and
+   * values in turn.
+   */
+  arrive(
+    body: Uint8Array,
+    path: string,
+    headers: RawHeaders,
+    client: string | undefined,
+    expectedOutput: number,
+    add: string[],
+  ): NativeArrival {
+    const now = performance.now();
+    return accepted(guarded(() => this.native.arrive(now, body, path, headers.list, client, expectedOutput, add)));
   }
 
   /**
@@ -128,23 +144,36 @@ export class Ingress {
   settle(
     { grant }: Admitted,
     usage: { readonly promptTokens?: number | undefined; readonly completionTokens?: number | undefined } = {},
-    now?: number,
+    now: number = performance.now(),
   ): boolean {
     const { promptTokens, completionTokens } = usage;
-    return this.machine.call('settle', { grant, promptTokens, completionTokens, at_us: micros(now) });
+    return guarded(() => this.native.settle(now, grant, promptTokens, completionTokens));
   }
 
   /** No engine has served the request: it counts as if it had not come. */
-  cancel({ grant }: Admitted, now?: number): boolean {
-    return this.machine.call('cancel', { grant, at_us: micros(now) });
+  cancel({ grant }: Admitted, now: number = performance.now()): boolean {
+    return guarded(() => this.native.cancel(now, grant));
   }
 
   /** The models that the caller may request, for `/v1/models`. */
   models({ anonymous, name }: Caller): string[] {
-    return this.machine.call('models', { key: anonymous ? null : name });
+    return guarded(() => this.native.models(anonymous ? null : name));
   }
 }
 
 function plain(configuration: IngressConfig): { readonly [name: string]: Data } {
   return configuration instanceof Configuration ? configuration.ingress() : configuration;
+}
+
+/** Names and values in turn. */
+function flat(headers: HeaderSource): string[] {
+  return headers instanceof RawHeaders ? headers.list : pairs(headers).flat();
+}
+
+/** The answer. A refusal is thrown as a `RefusedError`. */
+function accepted<T extends object>(answer: T | string): T {
+  if (typeof answer === 'string') {
+    throw new RefusedError(JSON.parse(answer));
+  }
+  return answer;
 }

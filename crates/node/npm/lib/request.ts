@@ -185,6 +185,11 @@ const PICK = {
 
 const SUBMIT = { ...PICK, ttlMs: true, weight: true } satisfies FieldsOf<SubmitOptions>;
 
+const { ttlMs: _, ...WITHOUT_TTL } = SUBMIT;
+const ACQUIRE = {
+  ...WITHOUT_TTL, signal: true, timeoutMs: true, waitForEndpoints: true,
+} satisfies FieldsOf<AcquireOptions>;
+
 const REQUEST = {
   body: true,
   path: true,
@@ -213,6 +218,11 @@ export function checkSubmit(options: SubmitOptions): void {
   checkFields('options', SUBMIT, options);
 }
 
+/** Rejects unknown options. */
+export function checkAcquire(options: object): void {
+  checkFields('options', ACQUIRE, options);
+}
+
 /** A request as the native module takes it: one argument for each field. */
 export interface NativeRequest {
   readonly now: number;
@@ -227,6 +237,21 @@ export interface NativeRequest {
   readonly deadline: number | undefined;
   readonly expectedOutputTokens: number | undefined;
   rareOptions: RareOptions | undefined;
+  /** What came with a body; its bytes are in the view. */
+  body: BodyOptions | undefined;
+}
+
+/** What came with a body. */
+interface BodyOptions {
+  readonly path: string;
+  readonly headers: string[] | undefined;
+  readonly priorityOrder: string | undefined;
+  readonly allow: NativeAllow | undefined;
+}
+
+/** The rare options, with what came with a body. */
+export function allOptions({ rareOptions, body }: NativeRequest): RareOptions | undefined {
+  return body === undefined ? rareOptions : { ...rareOptions, ...body };
 }
 
 /**
@@ -252,6 +277,7 @@ export function readRequest(
     deadline: optionalNumber('deadline', options.deadline),
     expectedOutputTokens: optionalNumber('expectedOutputTokens', options.expectedOutputTokens),
     rareOptions: readRareOptions(options),
+    body: undefined,
   };
   if (request.deadline !== undefined && request.deadline > now + ONE_DAY_MS) {
     throw rangeError(
@@ -267,8 +293,7 @@ export function readRequest(
   if (isHttpRequest(prompt)) {
     checkFields('request', REQUEST, prompt);
     const { path, headers, priorityOrder, allow, body } = prompt;
-    request.rareOptions = {
-      ...request.rareOptions,
+    request.body = {
       path: optionalString('request.path', path) ?? '/v1/chat/completions',
       headers:
         headers === undefined || headers === null

@@ -2,6 +2,7 @@
  * The scheduler: validates what callers pass, calls the native module, converts what it returns.
  */
 import { NativeScheduler } from '../native/index.js';
+import type { Signal } from './abort.js';
 import { Clock } from './clock.js';
 import { checkOptions, readConfig, warnOfConfig, type Config, type SchedulerOptions } from './config.js';
 import type { Configuration } from './configuration.js';
@@ -14,6 +15,8 @@ import { checkMetricsText, type MetricsTextOptions } from './metrics.js';
 import type { Prompt } from './prompt.js';
 import { readUsage, type Usage } from './reports.js';
 import {
+  allOptions,
+  checkAcquire,
   checkPick,
   checkSubmit,
   readRequest,
@@ -178,9 +181,9 @@ export class Scheduler extends Endpoints {
     const rejected = guarded(() =>
       scored === null
         ? this.native.pick(r.now, r.view, r.bytes, r.model, r.adapter, r.cacheSalt, r.session,
-            r.flow, r.priority, r.deadline, r.expectedOutputTokens, r.rareOptions, numbers)
+            r.flow, r.priority, r.deadline, r.expectedOutputTokens, allOptions(r), numbers)
         : this.native.pickBy(r.now, r.view, r.bytes, r.model, r.adapter, r.cacheSalt, r.session,
-            r.flow, r.priority, r.deadline, r.expectedOutputTokens, r.rareOptions, numbers, scored.endpoints,
+            r.flow, r.priority, r.deadline, r.expectedOutputTokens, allOptions(r), numbers, scored.endpoints,
             scored.costs));
     return rejected ? withoutDispatchFields(rejected) : this.buffer.read((id) => this.nameOf(id));
   }
@@ -275,12 +278,16 @@ export class Scheduler extends Endpoints {
     return Lease.of(this, await this.decide(prompt, options));
   }
 
-  /** @internal The dispatch that `acquire` waits for. */
-  async decide(prompt: Prompt | HttpRequest, options: AcquireOptions): Promise<Dispatch> {
-    if (typeof options !== 'object' || options === null) {
-      throw typeError(`options must be an object, got ${describe(options)}`);
-    }
-    const { signal, timeoutMs, weight, waitForEndpoints, ...pickOptions } = options;
+  /**
+   * @internal The dispatch that `acquire` waits for, at once if there is room. Throws or rejects
+   * with what `acquire` rejects with.
+   */
+  decide(
+    prompt: Prompt | HttpRequest,
+    options: Omit<AcquireOptions, 'signal'> & { readonly signal?: Signal | undefined },
+  ): Dispatch | Promise<Dispatch> {
+    checkAcquire(options);
+    const { signal, timeoutMs, weight, waitForEndpoints } = options;
     checkSignal(signal);
     const patience = number('timeoutMs', timeoutMs === undefined ? this.#ttlMs : timeoutMs);
     if (!(patience >= 0)) {
@@ -290,27 +297,52 @@ export class Scheduler extends Endpoints {
     const share = optionalNumber('weight', weight) ?? 1;
     signal?.throwIfAborted();
     const later = optionalBoolean('waitForEndpoints', waitForEndpoints) ?? false;
-    // An empty pool is most often a mistake, and a silent wait would hide it.
-    const nowhere = !later && this.acceptingEndpoints === 0;
-    const waits = patience > 0 && !nowhere && this.#waiting.size < this.#maxQueued;
-    if (!waits || (this.#costFunction !== undefined && this.#waiting.size === 0)) {
+    const waits = patience > 0 && this.#waiting.size < this.#maxQueued;
+    const picks = this.#costFunction !== undefined && this.#waiting.size === 0;
+    if (!waits || picks) {
+      const { signal: _, timeoutMs: _timeout, weight: _weight, waitForEndpoints: _later, ...pickOptions } = options;
       const decision = this.pick(prompt, pickOptions);
       if (decision.kind === 'dispatch') {
         return decision;
       }
-      if (!waits || !['saturated', 'no_endpoints'].includes(decision.reason)) {
+      // An empty pool is most often a mistake, and a silent wait would hide it.
+      const nowhere = !later && this.acceptingEndpoints === 0;
+      if (!waits || nowhere || !['saturated', 'no_endpoints'].includes(decision.reason)) {
         throw new RejectedError(decision);
       }
     }
-    checkPick(pickOptions);
-    const read = this.#read(prompt, pickOptions);
+    const r = this.#read(prompt, options);
     // Without a timeout, the TTL of its headers counts, or else that of the configuration.
-    const request = this.#submit(read, timeoutMs, share);
-    if (typeof request !== 'number') {
-      throw new RejectedError(request);
+    const { numbers } = this.buffer;
+    const answer = guarded(() =>
+      this.native.decide(r.now, r.view, r.bytes, r.model, r.adapter, r.cacheSalt, r.session,
+        r.flow, r.priority, r.deadline, r.expectedOutputTokens, r.rareOptions, r.body?.path, r.body?.headers,
+        r.body?.priorityOrder, r.body?.allow, timeoutMs, share, later, numbers));
+    if (typeof answer !== 'number') {
+      if ('kind' in answer) {
+        throw new RejectedError(withoutDispatchFields(answer));
+      }
+      return this.#wait(answer.requestId, withoutDispatchFields(answer.evicted), signal, r.now);
     }
+    const other = numbers[0] as number;
+    const dispatch = other < 0 ? undefined : this.buffer.read((id) => this.nameOf(id));
+    if (other !== answer) {
+      return this.#wait(answer, dispatch, signal, r.now);
+    }
+    this.#waiting.deliver(r.now);
+    return dispatch as Dispatch;
+  }
+
+  /** Waits for the decision about a queued request. Another decision may have been polled. */
+  async #wait(
+    requestId: number,
+    polled: Dispatch | Evicted | undefined,
+    signal: Signal | undefined,
+    now: number,
+  ): Promise<Dispatch> {
     const dispatch = await new Promise<Dispatch>((grant, refuse) => {
-      this.#waiting.enter({ requestId: request, signal, grant, refuse }, read.now);
+      const waiter = { requestId, signal, grant, refuse };
+      this.#waiting.enter(waiter, now, polled);
     });
     try {
       if (signal?.aborted) {
@@ -354,7 +386,7 @@ export class Scheduler extends Endpoints {
     const r = this.#read(prompt, options);
     return guarded(() =>
       this.native.explain(r.now, r.view, r.bytes, r.model, r.adapter, r.cacheSalt, r.session,
-        r.flow, r.priority, r.deadline, r.expectedOutputTokens, r.rareOptions));
+        r.flow, r.priority, r.deadline, r.expectedOutputTokens, allOptions(r)));
   }
 
   /** The first token of a request arrived. A second call changes nothing. */
@@ -533,13 +565,13 @@ export class Scheduler extends Endpoints {
   #candidates(r: NativeRequest) {
     return guarded(() =>
       this.native.candidates(r.now, r.view, r.bytes, r.model, r.adapter, r.cacheSalt, r.session,
-        r.flow, r.priority, r.deadline, r.expectedOutputTokens, r.rareOptions));
+        r.flow, r.priority, r.deadline, r.expectedOutputTokens, allOptions(r)));
   }
 
   #submit(r: NativeRequest, ttl: number | undefined, weight: number): number | Rejected {
     const answer = guarded(() =>
       this.native.submit(r.now, r.view, r.bytes, r.model, r.adapter, r.cacheSalt, r.session,
-        r.flow, r.priority, r.deadline, r.expectedOutputTokens, r.rareOptions, ttl, weight));
+        r.flow, r.priority, r.deadline, r.expectedOutputTokens, allOptions(r), ttl, weight));
     return typeof answer === 'number' ? answer : withoutDispatchFields(answer);
   }
 

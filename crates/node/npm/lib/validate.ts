@@ -3,6 +3,7 @@
  *
  * Objects are copied here, so no getter of a caller runs during a native call.
  */
+import type { Signal } from './abort.js';
 import { typeError } from './errors.js';
 
 /** What a field must be. */
@@ -180,7 +181,7 @@ export function optionalFunction<T>(name: string, value: T | undefined): T | und
 }
 
 /** Rejects a signal that is no `AbortSignal`. */
-export function checkSignal(signal: AbortSignal | undefined): void {
+export function checkSignal(signal: Signal | undefined): void {
   if (signal !== undefined && typeof signal?.addEventListener !== 'function') {
     throw typeError(`signal must be an AbortSignal, got ${describe(signal)}`);
   }

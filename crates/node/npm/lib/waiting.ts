@@ -9,6 +9,7 @@
  *
  * Each input delivers, and so does one timer for all requests.
  */
+import type { Signal } from './abort.js';
 import { LONGEST_TIMER_MS } from './clock.js';
 import type { Dispatch, Evicted } from './values.js';
 import { RejectedError } from './errors.js';
@@ -27,7 +28,7 @@ export interface Flow {
 /** The promise of one request. */
 export interface Waiter {
   readonly requestId: number;
-  readonly signal: AbortSignal | undefined;
+  readonly signal: Signal | undefined;
   readonly grant: (dispatch: Dispatch) => void;
   readonly refuse: (error: unknown) => void;
 }
@@ -42,7 +43,7 @@ interface Audience {
 export class Waiting {
   readonly #flow: Flow;
   readonly #waiters = new Map<number, Waiter>();
-  readonly #audiences = new Map<AbortSignal, Audience>();
+  readonly #audiences = new Map<Signal, Audience>();
   /** Decisions about requests of `submit`, until `pollDecision` returns them. */
   readonly #foreign: (Dispatch | Evicted)[] = [];
   #timer: NodeJS.Timeout | undefined;
@@ -57,10 +58,16 @@ export class Waiting {
     return this.#waiters.size;
   }
 
-  /** Adds a submitted request, and settles it at once if it is already decided. */
-  enter(waiter: Waiter, now: number): void {
+  /**
+   * Adds a submitted request, and settles it at once if it is already decided. A decision that was
+   * polled before comes first.
+   */
+  enter(waiter: Waiter, now: number, polled: Dispatch | Evicted | undefined): void {
     this.#waiters.set(waiter.requestId, waiter);
     try {
+      if (polled !== undefined && !this.#tell(polled)) {
+        this.#foreign.push(polled);
+      }
       this.deliver(now);
       if (this.#waiters.has(waiter.requestId)) {
         this.#listen(waiter);
@@ -210,7 +217,7 @@ export class Waiting {
 }
 
 /** The reason of a signal, or what its getter throws. */
-function reasonOf(signal: AbortSignal): unknown {
+function reasonOf(signal: Signal): unknown {
   try {
     return signal.reason;
   } catch (error) {

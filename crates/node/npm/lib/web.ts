@@ -11,6 +11,7 @@
  * @packageDocumentation
  */
 import { streamOf } from './forward.js';
+import { RawHeaders } from './headers.js';
 import { BodyTooLarge, isWhole, type Incoming } from './gateway/answer.js';
 import type { Gateway } from './gateway/gateway.js';
 
@@ -45,7 +46,7 @@ class WebIncoming implements Incoming {
   readonly method: string;
   readonly target: string;
   readonly path: string;
-  readonly headers: readonly [string, string][];
+  readonly headers: RawHeaders;
   readonly client: string | undefined;
   readonly signal: AbortSignal;
   readonly #request: Request;
@@ -55,7 +56,7 @@ class WebIncoming implements Incoming {
     this.method = request.method;
     this.target = pathname + search;
     this.path = pathname;
-    this.headers = [...request.headers];
+    this.headers = new RawHeaders([...request.headers].flat());
     this.client = client;
     this.signal = request.signal;
     this.#request = request;

@@ -22,10 +22,11 @@ export declare class NativeAnswerFilter {
 /** A request of a client. */
 export declare class NativeExchange {
   /**
-   * Before the first decision. Negative numbers of attempts count as one. The idle limit is in
-   * milliseconds, and Infinity for none.
+   * Before the first decision, which is its first output: `poll` returns the later ones.
+   * Negative numbers of attempts count as one. The idle limit is in milliseconds, and Infinity
+   * for none.
    */
-  constructor(path: string, attempts: number, exclude: Array<number>, connector?: KvConnectorOptions | null, answersAs?: string | undefined | null, dropUsage?: boolean | undefined | null, idleLimit?: number | undefined | null)
+  constructor(path: string, attempts: number, exclude?: Array<number> | undefined | null, connector?: KvConnectorOptions | null, answersAs?: string | undefined | null, dropUsage?: boolean | undefined | null, idleLimit?: number | undefined | null)
   /** The next output. */
   poll(): ExchangeOutput | null
   /** The body for the endpoint of the latest `prefill` or `send`, from the client's. */
@@ -34,21 +35,30 @@ export declare class NativeExchange {
   handlePrefilled(scheduler: NativeScheduler, now: number, requestId: number, status: number, body: Uint8Array): void
   /** The prefilling endpoint returned no whole answer. */
   handlePrefillFailure(scheduler: NativeScheduler, now: number, requestId: number, failure: string): void
-  /** The request was dispatched. */
-  handleDispatch(scheduler: NativeScheduler, now: number, requestId: number, endpointId: number, firstTokenIn: number, streams: boolean): void
+  /** The request was dispatched. Returns the next output. */
+  handleDispatch(scheduler: NativeScheduler, now: number, requestId: number, endpointId: number, firstTokenIn: number, streams: boolean): ExchangeOutput | null
   /** The request is refused for the reason of this code. */
   handleRefusal(scheduler: NativeScheduler, now: number, reason: string, evicted: boolean, retryAfter?: number | undefined | null, message?: string | undefined | null): void
   /** The endpoint returned no headers. */
   handleUnreachable(scheduler: NativeScheduler, now: number, failure: string): void
-  /** The endpoint responds with this status and these headers. */
-  handleHead(status: number, headers: Array<[string, string]>): void
+  /**
+   * The endpoint responds with this status and these headers: names and values in turn. The host
+   * has waited for them since this time, unless it has called `startWait`.
+   */
+  handleHead(since: number | undefined | null, now: number, status: number, headers: Array<string>): void
   /**
    * A chunk of the response's body, for which the host has waited since this time, unless it has
-   * called `startWait`. Returns whether the host sends it to the client itself.
+   * called `startWait`. Returns the next output, or true if the host sends the chunk to the
+   * client itself, or else false.
    */
-  handleChunk(scheduler: NativeScheduler, since: number | undefined | null, now: number, chunk: Uint8Array): boolean
-  /** The connection to the endpoint ended. Returns whether its answer is whole. */
+  handleChunk(scheduler: NativeScheduler, since: number | undefined | null, now: number, chunk: Uint8Array): boolean | ExchangeOutput
+  /**
+   * The connection to the endpoint ended. Returns whether its answer is whole and the reply ends
+   * with it: no output follows then.
+   */
   handleClose(scheduler: NativeScheduler, now: number, close: string): boolean
+  /** Whether the latest answer is whole. */
+  get isWhole(): boolean
   /** The client disconnected. */
   handleClientDisconnected(scheduler: NativeScheduler, now: number): void
   /** Waits for the endpoint from now on: the longest time in milliseconds. */
@@ -74,6 +84,29 @@ export declare class NativeExchange {
   get usage(): ReportedUsage | null
   /** How the latest answer ended. */
   get outcome(): Outcome | null
+}
+
+/** Who may send a request, what may pass, and which pool serves it. */
+export declare class NativeIngress {
+  /** Creates an ingress from its arguments as JSON. */
+  constructor(arguments: string)
+  /** Replaces the configuration. */
+  setConfig(arguments: string): void
+  /** The caller, or the refusal. */
+  identify(headers: Array<string>, client?: string | undefined | null): Caller | string
+  /** The admitted request, or the refusal. */
+  admit(now: number, model: string, path: string, method: string, headers: Array<string>, client: string | undefined | null, session: string | undefined | null, objective: string | undefined | null, promptTokens: number, outputTokens: number): Admitted | string
+  /**
+   * Reads the body of a request and admits it, or returns the refusal. `add` are headers of the
+   * host's for engines.
+   */
+  arrive(now: number, body: Uint8Array, path: string, headers: Array<string>, client: string | undefined | null, expectedOutput: number, add: Array<string>): Arrival | string
+  /** A request has ended with this usage. Returns whether it had not ended before. */
+  settle(now: number, grant: number, promptTokens?: number | undefined | null, completionTokens?: number | undefined | null): boolean
+  /** No engine has served a request. Returns whether it had not ended before. */
+  cancel(now: number, grant: number): boolean
+  /** The models that the caller with the key of this name may request, or the anonymous one. */
+  models(key?: string | undefined | null): Array<string>
 }
 
 /** A dispatched request. After the scheduler's `close`, calls have no effect. */
@@ -158,6 +191,8 @@ export declare class NativePeerLink {
   applyDelta(scheduler: NativeScheduler, now: number, message: Uint8Array): string
   /** Counts in the gates of a machine what peers have used, and the reverse. */
   exchangeUsage(gates: NativeMachine, now: number): void
+  /** `exchangeUsage` with the gates of an ingress. */
+  exchangeUsageOf(ingress: NativeIngress, now: number): void
   /** When to export again, unless something happens before. */
   nextTimeout(scheduler: NativeScheduler, now: number): number | null
   /** What all living peers have in flight on an endpoint. */
@@ -258,6 +293,15 @@ export declare class NativeScheduler {
   /** Queues a request: returns its id, or a rejection. */
   submit(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model: string | undefined | null, adapter: string | undefined | null, cacheSalt: string | undefined | null, session: string | undefined | null, flow: string | undefined | null, priority: number | undefined | null, deadline: number | undefined | null, expectedOutputTokens: number | undefined | null, rareOptions: RareOptions | undefined | null, ttl: number | undefined | null, weight: number): number | Rejected
   /**
+   * Queues a request, and polls one decision: returns the request's id, or a rejection. The
+   * number in the first place of `numbers` is the request of the polled dispatch, which is not
+   * always this one; -1 stands for none. An eviction is returned with the id.
+   *
+   * With a path, the prompt is a body that came there. Unless the request waits for endpoints,
+   * it is rejected where there is none.
+   */
+  decide(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model: string | undefined | null, adapter: string | undefined | null, cacheSalt: string | undefined | null, session: string | undefined | null, flow: string | undefined | null, priority: number | undefined | null, deadline: number | undefined | null, expectedOutputTokens: number | undefined | null, rareOptions: RareOptions | undefined | null, path: string | undefined | null, headers: Array<string> | undefined | null, priorityOrder: string | undefined | null, allow: Allow | undefined | null, ttl: number | undefined | null, weight: number, waitsForEndpoints: boolean, numbers: Float64Array): number | Rejected | Queued
+  /**
    * The next decision about a submitted request: false if there is none. True stands for a
    * dispatch, which is written into `numbers`; an eviction is returned.
    */
@@ -339,6 +383,30 @@ export interface AdapterReport {
 /** A body that asks for usage; null if there is nothing to do. */
 export declare function addUsage(body: Uint8Array, api?: string | undefined | null, path?: string | undefined | null): Uint8Array | null
 
+/** A request that was admitted; absent fields are null. */
+export interface Admitted {
+  /** Names the request. */
+  grant: number
+  /** The client. */
+  caller: Caller
+  /** The name of the rule that applied. */
+  rule: string | null
+  /** Where to ask, in this order. */
+  targets: Array<IngressTarget>
+  /** Copies of the request. */
+  mirrors: Array<IngressTarget>
+  /** What the scheduler gets. */
+  options: IngressOptions
+  /** The session. */
+  session: string | null
+  /** Milliseconds that the whole request may take. */
+  timeoutMs: number | null
+  /** The headers for the client. */
+  headers: Array<[string, string]>
+  /** The client's name of the model, if a target has another one. */
+  answersAs: string | null
+}
+
 /** Which claims of clients about their requests count: names, and ranges as two numbers. */
 export interface Allow {
   /** What counts within its default range. */
@@ -355,6 +423,20 @@ export interface Allow {
 
 /** The API whose path this is, or ends with. */
 export declare function apiOfPath(path: string): RequestView['api'] | null
+
+/** A request that was read and admitted. */
+export interface Arrival {
+  /** What `admit` returns. */
+  admitted: Admitted
+  /** The model that the body names; empty for none. */
+  model: string
+  /** The API. */
+  api: RequestView['api']
+  /** Whether the answer is to come as a stream. */
+  stream: boolean
+  /** The headers for engines: names and values in turn. */
+  sent: Array<string>
+}
 
 /** Attributes of a span, in order. */
 export interface Attributes {
@@ -406,6 +488,20 @@ export interface ByteRange {
   start: number
   /** The one behind the last. */
   end: number
+}
+
+/** The client behind a request; absent fields are null. */
+export interface Caller {
+  /** The name of the key, or of the anonymous client; empty for one without a name. */
+  name: string
+  /** Whether the request had no key. */
+  anonymous: boolean
+  /** The tenant. */
+  tenant: string | null
+  /** The priority of the key. */
+  priority: number | null
+  /** The share of the tenant. */
+  weight: number | null
 }
 
 /** Calls a policy by the name of its function. */
@@ -821,7 +917,11 @@ export interface ExchangeOutput {
   status?: number
   /** Of `reply`, `prefill` and `send`: names and values. */
   headers?: Array<[string, string]>
-  /** Of `body`: bytes for the client. */
+  /** Of `reply`: whether an endpoint answers. */
+  isAnswer?: boolean
+  /** Of `reply`: whether further outputs follow at once. */
+  more?: boolean
+  /** Of `body`, and of `reply` if some are known: bytes for the client. */
   body?: ReturnType<Uint8Array['slice']>
 }
 
@@ -958,6 +1058,28 @@ export interface IndexLimits {
    * prompt's blocks. Default: 2,000.
    */
   confirmWithinMs?: number
+}
+
+/** What the scheduler gets. */
+export interface IngressOptions {
+  /** The flow. */
+  flow?: string
+  /** The priority. */
+  priority?: number
+  /** The weight. */
+  weight?: number
+}
+
+/** A pool and a model. */
+export interface IngressTarget {
+  /** The name of the pool. */
+  pool: string
+  /** The model to write into the forwarded body. */
+  model: string
+  /** The base model; it differs from `model` if that names an adapter. */
+  base: string
+  /** The LoRA adapter. */
+  adapter: string | null
 }
 
 /** One batch of events. */
@@ -1298,6 +1420,14 @@ export interface ProducerConfig {
   maxColdEndpoints?: number
 }
 
+/** A request that was queued while another one was evicted. */
+export interface Queued {
+  /** The number of the queued request. */
+  requestId: number
+  /** The eviction, which may be that of the queued request. */
+  evicted: Evicted
+}
+
 /** Metrics of one data-parallel rank. */
 export interface RankReport {
   /** Its name, most often a number; empty if the page names none. */
@@ -1429,6 +1559,9 @@ export interface ReplayRequest {
   /** The first batch that is requested: see `replayRequest` in `slotwise/wire`. */
   start: number
 }
+
+/** The names of the headers of an engine's answer that the client gets. */
+export declare function replyHeaderNames(): Array<string>
 
 /** Usage that an engine reported; values that it did not report are missing. */
 export interface ReportedUsage {

@@ -3,20 +3,21 @@
 
 use std::collections::HashMap;
 
-use napi::Either;
+use napi::{Either, bindgen_prelude::Either3};
 use napi_derive::napi;
-use slotwise::{Decision, Instant, Request, Seconds};
+use slotwise::{Decision, Dispatch, Instant, Request, RequestId, Seconds};
 
 use super::{NativeScheduler, State};
-use crate::answer::{Columns, Evicted, Explanation, Numbers, Rejected, write_dispatch};
+use crate::allow::Allow;
+use crate::answer::{Columns, Evicted, Explanation, Numbers, Queued, Rejected, write_dispatch};
 use crate::attribute::usage;
 use crate::error::{Result, named, thrown};
 use crate::number::{count, instant, patience, to_endpoint_id, to_request_id, weight};
-use crate::request::{Asked, Prompt, RareOptions};
+use crate::request::{Asked, BodyOptions, Prompt, RareOptions};
 
 impl NativeScheduler {
     /// Decides about a request. A rejection carries the message for the client.
-    fn decide<T>(
+    fn decide_by<T>(
         &self,
         now: Instant,
         asked: Asked<'_>,
@@ -40,6 +41,12 @@ impl NativeScheduler {
             asked.with(now, requests, |request| gateway.scheduler().explain(now, request).into())
         })
     }
+}
+
+/// What becomes of a request that is not rejected.
+enum Submitted {
+    Picked(Dispatch),
+    Waits(RequestId),
 }
 
 /// A decision of the core.
@@ -78,8 +85,10 @@ impl NativeScheduler {
             deadline,
             expected_output_tokens,
             rare_options: rare_options.as_ref(),
+            body: None,
         };
-        let picked = self.decide(now, asked, |scheduler, request| scheduler.pick(now, request))?;
+        let picked =
+            self.decide_by(now, asked, |scheduler, request| scheduler.pick(now, request))?;
         Ok(picked.map(|dispatch| write_dispatch(&dispatch, numbers)).err())
     }
 
@@ -116,6 +125,7 @@ impl NativeScheduler {
             deadline,
             expected_output_tokens,
             rare_options: rare_options.as_ref(),
+            body: None,
         };
         let costs: HashMap<u64, Seconds> = endpoints
             .iter()
@@ -126,7 +136,7 @@ impl NativeScheduler {
             costs.get(&endpoint.as_u64()).copied().unwrap_or_else(|| terms.total())
         };
         let picked =
-            self.decide(now, asked, |scheduler, request| scheduler.pick_by(now, request, cost))?;
+            self.decide_by(now, asked, |scheduler, request| scheduler.pick_by(now, request, cost))?;
         Ok(picked.map(|dispatch| write_dispatch(&dispatch, numbers)).err())
     }
 
@@ -164,8 +174,9 @@ impl NativeScheduler {
             deadline,
             expected_output_tokens,
             rare_options: rare_options.as_ref(),
+            body: None,
         };
-        let submitted = self.decide(now, asked, |scheduler, request| {
+        let submitted = self.decide_by(now, asked, |scheduler, request| {
             let mut request = request.clone();
             request.ttl = ttl.or(request.ttl);
             request.weight = weight;
@@ -175,6 +186,89 @@ impl NativeScheduler {
             Ok(id) => Either::A(id.as_u64() as f64),
             Err(rejected) => Either::B(rejected),
         })
+    }
+
+    /// Queues a request, and polls one decision: returns the request's id, or a rejection. The
+    /// number in the first place of `numbers` is the request of the polled dispatch, which is not
+    /// always this one; -1 stands for none. An eviction is returned with the id.
+    ///
+    /// With a path, the prompt is a body that came there. Unless the request waits for endpoints,
+    /// it is rejected where there is none.
+    #[napi(ts_return_type = "number | Rejected | Queued")]
+    pub fn decide(
+        &self,
+        now: f64,
+        #[napi(ts_arg_type = "Uint8Array | Uint32Array | BigUint64Array")] prompt: Prompt<'_>,
+        bytes: f64,
+        model: Option<String>,
+        adapter: Option<String>,
+        cache_salt: Option<String>,
+        session: Option<String>,
+        flow: Option<String>,
+        priority: Option<f64>,
+        deadline: Option<f64>,
+        expected_output_tokens: Option<f64>,
+        rare_options: Option<RareOptions>,
+        path: Option<String>,
+        headers: Option<Vec<String>>,
+        priority_order: Option<String>,
+        allow: Option<Allow>,
+        ttl: Option<f64>,
+        weight: f64,
+        waits_for_endpoints: bool,
+        #[napi(ts_arg_type = "Float64Array")] numbers: Numbers<'_>,
+    ) -> Result<Either3<f64, Rejected, Queued>> {
+        let now = instant("now", now)?;
+        let ttl = ttl.map(|ttl| patience("ttlMs", ttl)).transpose()?;
+        let weight = self::weight("weight", weight)?;
+        let asked = Asked {
+            prompt,
+            bytes,
+            model: model.as_deref(),
+            adapter: adapter.as_deref(),
+            cache_salt: cache_salt.as_deref(),
+            session: session.as_deref(),
+            flow: flow.as_deref(),
+            priority,
+            deadline,
+            expected_output_tokens,
+            rare_options: rare_options.as_ref(),
+            body: path.as_deref().map(|path| BodyOptions {
+                path,
+                headers: headers.as_deref().unwrap_or_default(),
+                priority_order: priority_order.as_deref(),
+                allow: allow.as_ref(),
+            }),
+        };
+        let submitted = self.decide_by(now, asked, |scheduler, request| {
+            if !waits_for_endpoints && scheduler.accepting_endpoints() == 0 {
+                return scheduler.pick(now, request).map(Submitted::Picked);
+            }
+            let mut request = request.clone();
+            request.ttl = ttl.or(request.ttl);
+            request.weight = weight;
+            scheduler.submit(now, &request).map(Submitted::Waits)
+        })?;
+        let id = match submitted {
+            Ok(Submitted::Waits(id)) => id,
+            Ok(Submitted::Picked(dispatch)) => {
+                write_dispatch(&dispatch, numbers);
+                return Ok(Either3::A(dispatch.request_id.as_u64() as f64));
+            }
+            Err(rejected) => return Ok(Either3::B(rejected)),
+        };
+        let request_id = id.as_u64() as f64;
+        if let Some(first) = numbers.first_mut() {
+            *first = -1.0;
+        }
+        match self.with(|state| Ok(state.gateway.poll_decision(now)))? {
+            Some(Decision::Dispatch(dispatch)) => write_dispatch(&dispatch, numbers),
+            Some(Decision::Evict(evicted)) => {
+                return Ok(Either3::C(Queued { request_id, evicted: evicted.into() }));
+            }
+            _ => {}
+        }
+        Ok(Either3::A(request_id))
     }
 
     /// The next decision about a submitted request: false if there is none. True stands for a
@@ -239,6 +333,7 @@ impl NativeScheduler {
             deadline,
             expected_output_tokens,
             rare_options: rare_options.as_ref(),
+            body: None,
         };
         self.explained(now, asked)
     }
@@ -273,6 +368,7 @@ impl NativeScheduler {
             deadline,
             expected_output_tokens,
             rare_options: rare_options.as_ref(),
+            body: None,
         };
         self.explained(now, asked)
     }

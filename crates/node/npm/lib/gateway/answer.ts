@@ -1,4 +1,6 @@
 /** What a gateway is asked, and what it answers, without a transport. */
+import type { Signal } from '../abort.js';
+import type { RawHeaders } from '../headers.js';
 
 /** A request as a transport hands it in. */
 export interface Incoming {
@@ -7,12 +9,11 @@ export interface Incoming {
   readonly path: string;
   /** The path and the query, as the client sent them. */
   readonly target: string;
-  /** Pairs of name and value. */
-  readonly headers: readonly (readonly [name: string, value: string])[];
+  readonly headers: RawHeaders;
   /** The client's address, if it is known. */
   readonly client: string | undefined;
   /** Aborts when the client disconnects. */
-  readonly signal: AbortSignal;
+  readonly signal: Signal;
   /** The whole body. Rejects with `BodyTooLarge` beyond the limit in bytes. */
   read(limit: number): Promise<Uint8Array>;
 }
@@ -63,6 +64,11 @@ export function withHeaders(answer: Answer, headers: readonly (readonly [string,
 }
 
 /** The first value of a header. */
-export function headerOf({ headers }: Pick<Incoming, 'headers'>, name: string): string {
-  return headers.find(([key]) => key.toLowerCase() === name)?.[1] ?? '';
+export function headerOf({ headers }: { readonly headers: Iterable<readonly [string, string]> }, name: string): string {
+  for (const [key, value] of headers) {
+    if (key.length === name.length && key.toLowerCase() === name) {
+      return value;
+    }
+  }
+  return '';
 }

@@ -1,6 +1,7 @@
 /** Four engines of a demonstration, on the loopback. They need no model and no GPU. */
 import { createHash } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
+import { abortSignal, type Signal } from '../abort.js';
 import { json, text, type Answer, type Incoming } from './answer.js';
 import { answerOf, eventsOf, type Json, type Tokens } from './demo_answers.js';
 import { Listener } from './listener.js';
@@ -136,8 +137,8 @@ export function firstRequest(url: string): string {
 }
 
 /** A pause that ends early if the client leaves. */
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
+async function pause(ms: number, signal: Signal): Promise<void> {
   if (ms > 0) {
-    await delay(ms, undefined, { signal }).catch(() => undefined);
+    await delay(ms, undefined, { signal: abortSignal(signal) }).catch(() => undefined);
   }
 }

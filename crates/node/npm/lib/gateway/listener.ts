@@ -3,6 +3,8 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { getSystemErrorMap } from 'node:util';
+import { Abort, type Signal } from '../abort.js';
+import { RawHeaders } from '../headers.js';
 import { BodyTooLarge, isWhole, type Answer, type Incoming } from './answer.js';
 import type { Address } from './settings.js';
 
@@ -12,13 +14,13 @@ export type Handler = (incoming: Incoming) => Promise<Answer>;
 /** A function for `node:http`. Its promise resolves when the answer has ended; it never rejects. */
 export function overHttp(handle: Handler): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
   return async (request, response) => {
-    const client = new AbortController();
+    const client = new Abort();
     response.on('close', () => {
       if (!response.writableFinished) {
         client.abort();
       }
     });
-    const answer = await handle(new HttpIncoming(request, response, client.signal));
+    const answer = await handle(new HttpIncoming(request, response, client));
     await send(answer, response);
   };
 }
@@ -74,20 +76,18 @@ class HttpIncoming implements Incoming {
   readonly method: string;
   readonly target: string;
   readonly path: string;
-  readonly headers: [string, string][] = [];
-  readonly signal: AbortSignal;
+  readonly headers: RawHeaders;
+  readonly signal: Signal;
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
 
-  constructor(request: IncomingMessage, response: ServerResponse, signal: AbortSignal) {
+  constructor(request: IncomingMessage, response: ServerResponse, signal: Signal) {
     const { method = 'GET', url = '/', rawHeaders } = request;
     this.method = method;
     this.target = url;
     const query = url.indexOf('?');
     this.path = query < 0 ? url : url.slice(0, query);
-    for (let at = 0; at < rawHeaders.length; at += 2) {
-      this.headers.push([rawHeaders[at] as string, rawHeaders[at + 1] as string]);
-    }
+    this.headers = new RawHeaders(rawHeaders);
     this.signal = signal;
     this.#request = request;
     this.#response = response;

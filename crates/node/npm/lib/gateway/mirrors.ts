@@ -1,6 +1,7 @@
 /** Copies of requests for the pools of mirrors. A copy never delays a request, and never waits. */
 import { Lease } from '../lease.js';
 import type { Target } from '../routing.js';
+import { headerOf } from './answer.js';
 import { described, type Log } from './log.js';
 import type { Pool } from './pools.js';
 import type { Upstream } from './upstream.js';
@@ -20,8 +21,8 @@ export interface Copy {
   readonly path: string;
   /** The path and the query. */
   readonly url: string;
-  /** The headers for the engine. */
-  readonly headers: readonly (readonly [string, string])[];
+  /** The headers for the engine: names and values in turn. */
+  readonly headers: readonly string[];
   /** The session of the request, if it has one. */
   readonly session: string | undefined;
 }
@@ -98,8 +99,7 @@ export class Mirrors {
     const { url, body, headers } = copy;
     const answer = await this.#host.upstream.post(lease.endpointName, url, body, headers, signal);
     try {
-      const type = answer.headers.find(([name]) => name.toLowerCase() === 'content-type')?.[1];
-      lease.begin(answer.status, type ?? '');
+      lease.begin(answer.status, headerOf(answer, 'content-type'));
       for (let chunk = await answer.read(); chunk !== undefined; chunk = await answer.read()) {
         yield chunk;
       }

@@ -24,7 +24,7 @@ export async function answerTo(gateway: Gateway, incoming: Incoming): Promise<An
     }
   };
   const answer = await guarded(gateway, path, async () => {
-    if (apiOfPath(path) === null) {
+    if (!isKnown(path)) {
       return failureResponse(404, 'unknown_path', `no API has the path ${path}`, { path });
     }
     if (gateway.stopping) {
@@ -142,6 +142,23 @@ function decoded(name: string): string {
     return name;
   }
 }
+
+/** Whether an API has this path. Paths that have one are remembered, as far as there are few. */
+function isKnown(path: string): boolean {
+  if (known.has(path)) {
+    return true;
+  }
+  if (apiOfPath(path) === null) {
+    return false;
+  }
+  if (known.size < MOST_KNOWN) {
+    known.add(path);
+  }
+  return true;
+}
+
+const known = new Set<string>();
+const MOST_KNOWN = 64;
 
 const ONE_MODEL = '/v1/models/';
 type Page = (gateway: Gateway, incoming: Incoming) => Answer | Promise<Answer>;

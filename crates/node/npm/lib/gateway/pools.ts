@@ -2,8 +2,8 @@
 import type { Configuration } from '../configuration.js';
 import { typeError } from '../errors.js';
 import type { Data } from '../machine.js';
-import { exchange, type Ask, type Reply } from '../exchange.js';
-import type { ForwardOptions } from '../forward.js';
+import type { Ask, ExchangeOptions, Reply } from '../engine_answer.js';
+import { exchange } from '../exchange.js';
 import type { HttpRequest } from '../request.js';
 import { Scheduler } from '../scheduler.js';
 
@@ -24,7 +24,7 @@ export class Pool {
   }
 
   /** Serves a request by the pool's endpoints. */
-  exchange(ask: Ask, request: HttpRequest, options: ForwardOptions): Promise<Reply> {
+  exchange(ask: Ask, request: HttpRequest, options: ExchangeOptions): Promise<Reply> {
     return exchange(this.scheduler, ask, request, options);
   }
 

@@ -12,14 +12,15 @@
  */
 import { LONGEST_TIMER_MS } from '../clock.js';
 import { errorResponse, failureResponse, shapeOf } from '../error_responses.js';
-import type { Ask, Reply } from '../exchange.js';
-import type { ForwardOptions } from '../forward.js';
+import { Abort, type Signal } from '../abort.js';
+import type { Ask, ExchangeOptions, Reply } from '../engine_answer.js';
 import { RefusedError } from '../gates.js';
 import type { Admitted } from '../ingress.js';
 import type { HttpRequest } from '../request.js';
 import type { Target } from '../routing.js';
+import { operationOf, type ObservedRequest, type RequestEnd } from '../telemetry.js';
 import { WireError } from '../errors.js';
-import { forwardedHeaders, readRequest, rewriteModel, type RequestView } from '../wire.js';
+import { rewriteModel } from '../wire.js';
 import { BodyTooLarge, headerOf, withHeaders, type Answer, type Chunks, type Incoming } from './answer.js';
 import type { Gateway } from './gateway.js';
 import { described } from './log.js';
@@ -33,7 +34,7 @@ export async function serve(gateway: Gateway, incoming: Incoming, done: (status:
     return await serving.run();
   } catch (error) {
     const answer = refusalOf(gateway, incoming, error);
-    serving.finish(answer.status);
+    serving.finish(answer.status, error);
     return answer;
   }
 }
@@ -60,10 +61,14 @@ class Serving {
   readonly #done: (status: number) => void;
   #body: Uint8Array = EMPTY;
   #model = '';
+  /** The headers for engines: none of the connection, and no key of the client. */
+  #sent: readonly string[] = [];
   #addUsage = false;
   #targets: [Target, Pool][] = [];
   #mirrors: [Target, Pool][] = [];
   #finished = false;
+  /** Undefined without OpenTelemetry. */
+  #observed: ObservedRequest | undefined;
 
   constructor(gateway: Gateway, incoming: Incoming, done: (status: number) => void) {
     this.#gateway = gateway;
@@ -74,15 +79,19 @@ class Serving {
   async run(): Promise<Answer> {
     const { ingress, settings, pools } = this.#gateway;
     const { headers, client, path } = this.#incoming;
-    // Before the body is read: a body of an unknown client costs nothing.
-    ingress.identify(headers, { client });
+    const { hasGates } = this.#gateway;
+    if (hasGates) {
+      // Before the body is read: a body of an unknown client costs nothing.
+      ingress.identify(headers, { client });
+    }
     this.#body = await this.#incoming.read(settings.maxBody);
-    const view = readRequest(this.#body, { path });
-    this.#model = view.model ?? '';
+    const arrival = ingress.arrive(this.#body, path, headers, client, settings.expectedOutput, this.#added());
+    const { admitted } = arrival;
+    this.#model = arrival.model;
+    this.#sent = arrival.sent;
+    this.#observe(admitted);
     // Quotas need the usage of streams, which these two APIs report on request only.
-    this.#addUsage = this.#gateway.hasGates && view.stream && ON_REQUEST.has(view.api);
-    const demand = demandOf(view, settings.expectedOutput);
-    const admitted = ingress.admit({ model: this.#model, path, headers, client, ...demand });
+    this.#addUsage = hasGates && arrival.stream && ON_REQUEST.has(arrival.api);
     // A reload may remove a pool while the request is served.
     this.#targets = admitted.targets.map((target) => [target, pools.get(target.pool)]);
     this.#mirrors = admitted.mirrors.map((target) => [target, pools.get(target.pool)]);
@@ -90,10 +99,27 @@ class Serving {
   }
 
   /** The request is over: it is counted once. */
-  finish(status: number): void {
+  finish(status: number, error?: unknown): void {
     if (!this.#finished) {
       this.#finished = true;
+      this.#observed?.end({ status, error });
       this.#done(status);
+    }
+  }
+
+  /** Begins the span of the request, if OpenTelemetry is installed. */
+  #observe({ session, options }: Admitted): void {
+    const { telemetry } = this.#gateway.settings;
+    if (!telemetry.enabled) {
+      return;
+    }
+    const { path, headers } = this.#incoming;
+    const described = { headers, session: session ?? undefined, flow: options.flow, priority: options.priority };
+    this.#observed = telemetry.request(operationOf(path), this.#model, described);
+    const trace = Object.entries(this.#observed.headers);
+    if (trace.length > 0) {
+      const names = new Set(trace.map(([name]) => name.toLowerCase()));
+      this.#sent = this.#sent.filter((_, at) => !names.has(this.#sent[at - (at % 2)] as string)).concat(trace.flat());
     }
   }
 
@@ -114,11 +140,11 @@ class Serving {
       if (limit.isOver) {
         const message = `the request took more than ${(admitted.timeoutMs ?? 0) / 1_000} s`;
         const answer = failureResponse(504, 'request_timeout', message, { path });
-        this.finish(answer.status);
+        this.finish(answer.status, 'TimeoutError');
         return withHeaders(answer, admitted.headers);
       }
       if (error instanceof RefusedError) {
-        this.finish(error.httpStatus);
+        this.finish(error.httpStatus, error);
         return withHeaders(errorResponse(error, { path }), admitted.headers);
       }
       throw error;
@@ -147,7 +173,7 @@ class Serving {
     for (const [target, pool] of this.#mirrors) {
       const { path, target: url } = this.#incoming;
       const session = admitted.session ?? undefined;
-      this.#gateway.mirrors.send({ pool, target, path, url, session, body: this.#bodyFor(target), headers: this.#sent() });
+      this.#gateway.mirrors.send({ pool, target, path, url, session, body: this.#bodyFor(target), headers: this.#sent });
     }
     return reply as Reply;
   }
@@ -155,10 +181,10 @@ class Serving {
   async #askPool(target: Target, pool: Pool, admitted: Admitted, { client: signal, expires }: Limited): Promise<Reply> {
     const { settings, upstream, history } = this.#gateway;
     const { path, headers, target: url } = this.#incoming;
-    const [body, sent] = [this.#bodyFor(target), this.#sent()];
+    const [body, sent] = [this.#bodyFor(target), this.#sent];
     const request: HttpRequest = { body, path, headers, allow: settings.allow };
     const { attempts, idleTimeoutMs } = settings;
-    const options: ForwardOptions = { ...admitted.options, attempts, idleTimeoutMs, signal, expires };
+    const options: Options = { ...admitted.options, attempts, idleTimeoutMs, signal, expires };
     if (target.adapter !== null) {
       options.model = target.base;
       options.adapter = target.adapter;
@@ -168,7 +194,7 @@ class Serving {
     options.connector = settings.connector;
     options.addUsage = this.#addUsage;
     const ask: Ask = (engine, attempt, call) =>
-      upstream.post(engine, url, call.body ?? body, call.headers.length > 0 ? [...sent, ...call.headers] : sent, attempt);
+      upstream.post(engine, url, call.body ?? body, call.headers.length > 0 ? [...sent, ...call.headers.flat()] : sent, attempt);
     const reply = await pool.exchange(ask, request, options);
     const { status, dispatch } = reply;
     history.record({ pool: target.pool, model: this.#model, caller: admitted.caller.name, status, dispatch, explanation });
@@ -180,18 +206,18 @@ class Serving {
     return target.model === this.#model ? this.#body : rewriteModel(this.#body, target.model);
   }
 
-  /** The headers for engines: none of the connection, and no key of the client. */
-  #sent(): [string, string][] {
+  /** The gateway's own headers for engines: names and values in turn. */
+  #added(): string[] {
     const { engineKey } = this.#gateway.settings;
-    const add: [string, string][] = [];
+    const add: string[] = [];
     // Other bodies are JSON, whatever `curl -d` declares.
     if (!headerOf(this.#incoming, 'content-type').toLowerCase().startsWith('multipart/form-data')) {
-      add.push(['content-type', 'application/json']);
+      add.push('content-type', 'application/json');
     }
     if (engineKey !== undefined) {
-      add.push(['authorization', `Bearer ${engineKey}`]);
+      add.push('authorization', `Bearer ${engineKey}`);
     }
-    return forwardedHeaders(this.#incoming.headers, { add });
+    return add;
   }
 
   /** The reply as the client gets it. Its end settles the request. */
@@ -203,17 +229,23 @@ class Serving {
       const isStream = headerOf(reply, 'content-type').includes('event-stream');
       body = safety.answer(isStream ? 'stream' : 'answer', reply);
     }
+    const observed = this.#observed;
+    if (reply.dispatch !== undefined) {
+      observed?.handleDispatch(reply.dispatch);
+    }
+    const next = observed === undefined ? () => body.next() : () => observedChunk(observed, body);
     const end = (error?: unknown) => {
       if (this.#finished) {
         return;
       }
       limit.end();
       body.end();
+      observed?.end(endOf(reply, error, this.#incoming.signal.aborted));
       this.#report(reply, error, admitted, limit);
       this.#settle(reply, admitted);
       this.finish(reply.status);
     };
-    return { status: reply.status, headers, body: { next: () => body.next(), end } };
+    return { status: reply.status, headers, body: { next, end } };
   }
 
   /** Logs why an answer is not whole, unless its client has left. */
@@ -228,8 +260,9 @@ class Serving {
   /** Replaces the estimate of the quotas with what was used. */
   #settle(reply: Reply, admitted: Admitted): void {
     const { ingress } = this.#gateway;
-    const { usage } = reply;
-    if (usage === null || reply.status >= 400) {
+    // Only gates count usage.
+    const usage = this.#gateway.hasGates ? reply.usage : NO_USAGE;
+    if (reply.dispatch === undefined || usage === null || reply.status >= 400) {
       ingress.cancel(admitted);
       return;
     }
@@ -238,19 +271,35 @@ class Serving {
   }
 }
 
+/** The next chunk, whose time counts. */
+async function observedChunk(observed: ObservedRequest, body: Chunks): Promise<Uint8Array | undefined> {
+  const chunk = await body.next();
+  if (chunk !== undefined) {
+    observed.handleChunk();
+  }
+  return chunk;
+}
+
+/** How a reply has ended, for its span. */
+function endOf(reply: Reply, error: unknown, hasLeft: boolean): RequestEnd {
+  const { status, outcome } = reply;
+  const isStream = headerOf(reply, 'content-type').startsWith('text/event-stream');
+  const isWhole = outcome?.complete ?? true;
+  return { status, outcome, isStream, error: error ?? (hasLeft && !isWhole ? 'client_disconnected' : undefined) };
+}
+
 /** The time of a request, and its client. */
 class Limited {
-  readonly client: AbortSignal;
+  readonly client: Signal;
   /** Aborts at the end of the time. */
-  readonly expires: AbortSignal | undefined;
+  readonly expires: Abort | undefined;
   readonly #timer: NodeJS.Timeout | undefined;
 
-  constructor(client: AbortSignal, timeoutMs: number | null) {
+  constructor(client: Signal, timeoutMs: number | null) {
     this.client = client;
     if (timeoutMs !== null) {
-      const over = new AbortController();
+      const over = (this.expires = new Abort());
       const end = () => over.abort(new DOMException('the request took too long', 'TimeoutError'));
-      this.expires = over.signal;
       this.#timer = setTimeout(end, Math.min(timeoutMs, LONGEST_TIMER_MS));
     }
   }
@@ -266,7 +315,7 @@ class Limited {
     let stop = () => {};
     const over = new Promise<never>((_, reject) => {
       stop = () => reject(signals.find((signal) => signal.aborted)?.reason);
-      signals.forEach((signal) => signal.addEventListener('abort', stop, { once: true }));
+      signals.forEach((signal) => signal.addEventListener('abort', stop));
     });
     try {
       signals.forEach((signal) => signal.throwIfAborted());
@@ -282,20 +331,12 @@ class Limited {
   }
 }
 
-/** The tokens of the prompt and of the answer that a quota books. */
-function demandOf(view: RequestView, expectedOutput: number): { promptTokens: number; outputTokens: number } {
-  const { prompt } = view;
-  const tokens = prompt instanceof Uint32Array ? prompt.length : Math.ceil(prompt.length / BYTES_A_TOKEN);
-  return {
-    promptTokens: tokens * Math.max(1, view.prompts),
-    outputTokens: (view.maxTokens ?? expectedOutput) * Math.max(1, view.n ?? 1),
-  };
-}
-
 const EMPTY = new Uint8Array(0);
 /** The statuses of a scheduler that has no room or no endpoint. */
 const NO_ROOM: readonly number[] = [429, 503];
 /** The APIs whose streams report their usage only if the body requests it. */
 const ON_REQUEST: ReadonlySet<string> = new Set(['chat_completions', 'completions']);
-/** Bytes of text that a quota books as one token, until the engine reports the usage. */
-const BYTES_A_TOKEN = 4;
+const NO_USAGE = { promptTokens: undefined, completionTokens: undefined };
+
+/** The options of an exchange, as they are filled in. */
+type Options = { -readonly [K in keyof ExchangeOptions]: ExchangeOptions[K] };

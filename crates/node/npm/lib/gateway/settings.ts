@@ -3,6 +3,7 @@ import type { Connector } from '../forward.js';
 import type { AllowName } from '../request.js';
 import { type Log, stderrLog } from './log.js';
 import type { SafetyFunction } from './safety.js';
+import { Telemetry } from '../telemetry.js';
 import type { Source } from '../engines/index.js';
 
 /** Where a gateway listens; port 0 is a free one. */
@@ -59,6 +60,8 @@ export interface GatewaySettings {
   readonly graceMs?: number | undefined;
   /** The longest time that requests in flight get after that. Default: 300,000. */
   readonly drainMs?: number | undefined;
+  /** The spans and metrics of requests. Default: those of OpenTelemetry's global providers. */
+  readonly telemetry?: Telemetry | undefined;
   /** Takes the lines of the log. Default: those from `warning` on go to the standard error. */
   readonly log?: Log | undefined;
 }
@@ -90,6 +93,7 @@ export function settingsOf(given: GatewaySettings) {
     scrapeEveryMs: given.scrapeEveryMs ?? 1_000,
     graceMs: given.graceMs ?? 0,
     drainMs: given.drainMs ?? 300_000,
+    telemetry: given.telemetry ?? new Telemetry(),
     log: given.log ?? stderrLog('warning'),
   };
 }

@@ -1,7 +1,9 @@
 /** HTTP to engines by `node:http`, without `Response` and web streams, which cost more. */
 import { Agent as HttpAgent, request as httpRequest, type ClientRequest, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
-import type { EngineAnswer } from '../exchange.js';
+import type { Signal } from '../abort.js';
+import type { EngineAnswer } from '../engine_answer.js';
+import { RawHeaders } from '../headers.js';
 
 /** Bytes of an answer that wait for a slow client before the engine is stopped. */
 const MOST_WAITING = 65_536;
@@ -23,22 +25,19 @@ export class Upstream {
 
   /**
    * Sends a request. Resolves when the head of the answer has arrived. `target` is the path and the
-   * query as the client sent them. A redirect is an answer: one that is followed would hide which
-   * engine has the request.
+   * query as the client sent them; `headers` are names and values in turn.
+   *
+   * A redirect is an answer: one that is followed would hide which engine has the request.
    */
   post(
     engine: string,
     target: string,
     body: Uint8Array,
-    headers: readonly (readonly [string, string])[],
-    signal: AbortSignal,
+    headers: readonly string[],
+    signal: Signal,
   ): Promise<EngineAnswer> {
     const origin = this.#origin(engine);
-    const flat: string[] = ['host', origin.host];
-    for (const [name, value] of headers) {
-      flat.push(name, value);
-    }
-    flat.push('content-length', String(body.length));
+    const flat = ['host', origin.host, ...headers, 'content-length', String(body.length)];
     return new Promise((resolve, reject) => {
       const { protocol, hostname, port, base } = origin;
       const agent = this.#agents[protocol];
@@ -48,7 +47,7 @@ export class Upstream {
       const request = send(options as unknown as Parameters<typeof httpRequest>[0]);
       let answer: MessageAnswer | undefined;
       const abort = () => request.destroy();
-      signal.addEventListener('abort', abort, { once: true });
+      signal.addEventListener('abort', abort);
       request.on('error', (error) => {
         // Of an answer that has begun, its own reader reports the error.
         answer?.fail(error);
@@ -121,7 +120,7 @@ const MOST_ORIGINS = 4_096;
 /** An answer, whose chunks wait here until they are read. */
 class MessageAnswer implements EngineAnswer {
   readonly status: number;
-  readonly headers: [string, string][];
+  readonly headers: RawHeaders;
   readonly #request: ClientRequest;
   readonly #message: IncomingMessage;
   readonly #over: () => void;
@@ -136,11 +135,7 @@ class MessageAnswer implements EngineAnswer {
     this.#message = message;
     this.#over = over;
     this.status = message.statusCode ?? 0;
-    this.headers = [];
-    const { rawHeaders } = message;
-    for (let at = 0; at < rawHeaders.length; at += 2) {
-      this.headers.push([rawHeaders[at] as string, rawHeaders[at + 1] as string]);
-    }
+    this.headers = new RawHeaders(message.rawHeaders);
     message.on('data', (chunk: Uint8Array) => this.#take(chunk));
     message.on('end', () => this.#end());
     message.on('error', (error) => this.fail(error));

@@ -1,9 +1,9 @@
 /** A scheduler's messages to and from the other gateways of its pool, without I/O. */
 import { NativePeerLink, seedOfPeers, type PeerLoad, type PeersStats } from '../../native/index.js';
 import { guarded, typeError } from '../errors.js';
-import type { Gates } from '../gates.js';
-import type { Ingress } from '../ingress.js';
-import { Machine, stringify } from '../machine.js';
+import { Gates } from '../gates.js';
+import { Ingress } from '../ingress.js';
+import { stringify } from '../machine.js';
 import { readWire } from '../prompt.js';
 import type { Scheduler } from '../scheduler.js';
 import { checkEndpointId, describe, number, optionalNumber, readObject, string, type SchemaOf } from '../validate.js';
@@ -117,11 +117,13 @@ export class PeerLink {
    */
   exchangeUsage(gates: Gates | Ingress, now?: number): void {
     const at = this.#at(now);
-    const machine: Machine | undefined = gates.machine;
-    if (!(machine instanceof Machine)) {
+    if (gates instanceof Ingress) {
+      guarded(() => this.#native.exchangeUsageOf(gates.native, at));
+    } else if (gates instanceof Gates) {
+      guarded(() => this.#native.exchangeUsage(gates.machine.native, at));
+    } else {
       throw typeError(`gates must be Gates or an Ingress, got ${describe(gates)}`);
     }
-    guarded(() => this.#native.exchangeUsage(machine.native, at));
   }
 
   /** When to call `exportDelta` again, unless something happens before. */

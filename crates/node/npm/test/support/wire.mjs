@@ -24,7 +24,9 @@ export class WireRunner {
   #scheduler = new Scheduler({ seed: 0 }, { now: () => this.#clock });
   #endpoints = [];
   #leases = new Map();
-  #exchange = new NativeExchange('', 3, []);
+  #exchange = new NativeExchange('', 3);
+  /** Outputs of the exchange that its inputs have returned. */
+  #returned = [FIRST];
 
   async answer({ call, args }) {
     this.#clock = Math.max(this.#clock, (args.at_us ?? 0) / 1_000);
@@ -205,7 +207,8 @@ export class WireRunner {
   disaggregate({ config }) {
     this.#scheduler = new Scheduler({ seed: 0, ...config }, { now: () => this.#clock });
     this.#endpoints = [];
-    this.#exchange = new NativeExchange('', 3, []);
+    this.#exchange = new NativeExchange('', 3);
+    this.#returned = [FIRST];
   }
 
   exchange({ input, ...how }) {
@@ -214,13 +217,14 @@ export class WireRunner {
     let [passedOn, left] = [null, null];
     switch (input) {
       case 'new':
-        this.#exchange = new NativeExchange(how.path, how.attempts, [], fromCore(how), how.answers_as, how.drop_usage);
+        this.#exchange = new NativeExchange(how.path, how.attempts, undefined, fromCore(how), how.answers_as, how.drop_usage);
+        this.#returned = [FIRST];
         break;
       case 'pick': {
         const decision = this.#scheduler.pick('Hi', { model: 'm', exclude: exchange.excluded });
         const { requestId, endpointId, firstTokenIn, streams, reason, retryAfterMs } = decision;
         if (decision.kind === 'dispatch') {
-          exchange.handleDispatch(native, now, requestId, endpointId, firstTokenIn, streams);
+          this.#returned.push(exchange.handleDispatch(native, now, requestId, endpointId, firstTokenIn, streams));
         } else {
           exchange.handleRefusal(native, now, reason, false, retryAfterMs);
         }
@@ -239,13 +243,16 @@ export class WireRunner {
         exchange.handleUnreachable(native, now, how.failure);
         break;
       case 'head':
-        exchange.handleHead(how.status, how.headers);
+        exchange.handleHead(undefined, now, how.status, how.headers.flat());
         break;
-      case 'chunk':
-        passedOn = exchange.handleChunk(native, undefined, now, bytes(how.chunk));
+      case 'chunk': {
+        const next = exchange.handleChunk(native, undefined, now, bytes(how.chunk));
+        passedOn = next === true;
+        this.#returned.push(typeof next === 'object' ? next : null);
         break;
+      }
       case 'close':
-        exchange.handleClose(native, now, how.close);
+        this.#returned.push(exchange.handleClose(native, now, how.close) ? { kind: 'end' } : null);
         break;
       case 'disconnect':
         exchange.handleClientDisconnected(native, now);
@@ -262,7 +269,7 @@ export class WireRunner {
     const { excluded, ended, outcome } = this.#exchange;
     const { inFlight, completed, failed, cancelled } = this.#scheduler.stats();
     return {
-      outputs: [...outputsOf(this.#exchange)],
+      outputs: [...outputsOf(this.#exchange, this.#returned.splice(0).filter((output) => output !== null))],
       passedOn,
       leftUs: left === null ? null : Math.round(left * 1_000),
       excluded,
@@ -280,16 +287,23 @@ export class WireRunner {
 /** The body of each client of an exchange. */
 const BODY = Buffer.from('{"prompt":"Hi","max_tokens":64}');
 
+/** What an exchange begins with, which it does not return. */
+const FIRST = { kind: 'dispatch' };
+
 /** The outputs of an exchange: their kinds and their values. */
-function* outputsOf(exchange) {
-  for (let output; (output = exchange.poll()); ) {
+function* outputsOf(exchange, returned) {
+  for (let output; (output = returned.shift() ?? exchange.poll()); ) {
     const { kind, requestId, url, status, headers, body } = output;
     const sent = url && Buffer.from(exchange.callBody('/v1/completions', BODY)).toString();
     // An endpoint that gets the client's body without headers is shown by its name.
     const plain = kind === 'send' && headers.length === 0 && sent === BODY.toString();
     const text = body ? Buffer.from(body).toString() : sent;
-    const whole = [kind, requestId, url, status, headers, text];
+    // The first bytes of a body come with the head of the reply.
+    const whole = [kind, requestId, url, status, headers, kind === 'reply' ? undefined : text];
     yield (plain ? [kind, url] : whole).filter((value) => value !== undefined);
+    if (kind === 'reply' && text !== undefined) {
+      yield ['body', text];
+    }
   }
 }
 
