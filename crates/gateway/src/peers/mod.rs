@@ -97,6 +97,8 @@ pub struct Peers {
     domain: u64,
     outbox: Outbox,
     peers: BTreeMap<String, Peer>,
+    /// No peer falls silent before.
+    silent_at: Instant,
     /// The living peers' claims on each endpoint.
     totals: BTreeMap<u64, Total>,
     /// Endpoints whose sums have changed since they were polled.
@@ -221,6 +223,7 @@ impl Peers {
             domain: 0,
             outbox: Outbox::default(),
             peers: BTreeMap::new(),
+            silent_at: Instant::ORIGIN,
             totals: BTreeMap::new(),
             changed: BTreeSet::new(),
             changed_flows: BTreeSet::new(),

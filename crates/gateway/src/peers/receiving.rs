@@ -58,6 +58,7 @@ impl Peers {
         }
         let revived = is_newest && !peer.is_alive;
         peer.is_alive |= is_newest;
+        self.silent_at = self.silent_at.min(now + self.config.silence);
         if revived {
             let claims: Vec<_> = peer.loads().collect();
             let flows: Vec<_> = peer.flows().iter().collect();
@@ -94,6 +95,7 @@ impl Peers {
                 }
             }
         }
+        self.silent_at = self.silent_at.min(now + self.config.silence);
         let peer = Peer::new(now, message.incarnation);
         self.peers.insert(message.sender.clone(), peer);
         Ok(())
@@ -205,11 +207,14 @@ impl Peers {
 
     /// The claims of peers that have been silent for too long no longer count.
     pub(super) fn expire(&mut self, now: Instant) {
-        let silence = self.config.silence;
-        let is_silent = |peer: &Peer| peer.is_alive && peer.heard + silence <= now;
-        if !self.peers.values().any(is_silent) {
+        if now < self.silent_at {
             return;
         }
+        let silence = self.config.silence;
+        let is_silent = |peer: &Peer| peer.is_alive && peer.heard + silence <= now;
+        let heard = |peer: &Peer| (peer.is_alive && !is_silent(peer)).then_some(peer.heard);
+        let first = self.peers.values().filter_map(heard).min();
+        self.silent_at = first.unwrap_or(now) + silence;
         let (mut claims, mut silent) = (Vec::new(), Vec::new());
         for (name, peer) in self.peers.iter_mut().filter(|(_, peer)| is_silent(peer)) {
             peer.is_alive = false;
