@@ -121,7 +121,8 @@ class Serving:
     def _demand(self, view: dict[str, Any], prompt: bytes | list[int]) -> tuple[int, int]:
         """The tokens of the prompt and of the answer that a quota books."""
         tokens = len(prompt) if isinstance(prompt, list) else -(-len(prompt) // _BYTES_A_TOKEN)
-        output = view["max_tokens"] or self.gateway.settings.expected_output
+        limit = view["max_tokens"]
+        output = self.gateway.settings.expected_output if limit is None else limit
         return tokens * max(1, view["prompts"]), output * max(1, view["n"] or 1)
 
     def _observe(self, admitted: Admitted) -> ObservedRequest:

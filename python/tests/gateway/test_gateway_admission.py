@@ -64,6 +64,17 @@ def test_quotas_count_what_the_engine_reports_and_refusals_cost_nothing() -> Non
     run(test)
 
 
+def test_an_answer_of_no_tokens_takes_none_of_the_quota() -> None:
+    async def test() -> None:
+        # An answer without a limit counts as 256 tokens until it ends.
+        gates = {"keys": [key("alice", limits=of_day("output_tokens", 100))]}
+        async with engines("good") as pool, serving(one_pool(pool, gates=gates)) as host:
+            assert (await host.whole(ASKED, key="alice")).status != 200
+            assert (await host.whole({**ASKED, "max_tokens": 0}, key="alice")).status == 200
+
+    run(test)
+
+
 def test_concurrent_requests_are_counted_until_their_stream_ends() -> None:
     async def test() -> None:
         gates = {"keys": [key("alice", limits={"concurrent_requests": 1})]}

@@ -51,6 +51,15 @@ test('quotas count what the engine reports, and refusals cost nothing', async (t
   assert.equal((await host.whole(asked, { key: 'alice' })).status, 429);
 });
 
+test('an answer of no tokens takes none of the quota', async (t) => {
+  // An answer without a limit counts as 256 tokens until it ends.
+  const pool = await engines(t, 'good');
+  const gates = { keys: [key('alice', { limits: ofDay('output_tokens', 100) })] };
+  const host = await serving(t, onePool(pool, { gates }));
+  assert.notEqual((await host.whole(ASKED, { key: 'alice' })).status, 200);
+  assert.equal((await host.whole({ ...ASKED, max_tokens: 0 }, { key: 'alice' })).status, 200);
+});
+
 test('concurrent requests are counted until their stream ends', async (t) => {
   const pool = await engines(t, 'slow');
   const gates = { keys: [key('alice', { limits: { concurrent_requests: 1 } })] };
