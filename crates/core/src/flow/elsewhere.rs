@@ -94,7 +94,7 @@ impl Ledger {
 
     /// The next flow that has begun or ceased to wait here, or has another weight.
     pub(super) fn poll_changed(&mut self) -> Option<(i32, u64)> {
-        self.changed.as_mut()?.pop_first()
+        Some(self.changed.as_mut()?.pop_first()?.0)
     }
 
     fn begin(&mut self, at: u32) {

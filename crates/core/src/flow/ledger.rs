@@ -9,7 +9,7 @@
 //! A flow whose requests wait at other gateways is kept, as if they waited here: see
 //! [`elsewhere`](super::elsewhere).
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
@@ -39,9 +39,10 @@ pub(super) struct Ledger {
     pub(super) standings: HeapArena<Standing>,
     /// The places of flows among those that wait at other gateways.
     pub(super) lags: HeapArena<Standing>,
-    /// Flows that have begun or ceased to wait, or whose weight has changed, by priority and id;
-    /// `None` while that is not followed.
-    pub(super) changed: Option<BTreeSet<(i32, u64)>>,
+    /// Flows that have begun or ceased to wait, or whose weight has changed, by priority and id,
+    /// and whether each waited when it was last polled; `None` while that is not followed. At most
+    /// the flows that wait now and those that waited then.
+    pub(super) changed: Option<BTreeMap<(i32, u64), bool>>,
 }
 
 /// Requests of one priority.
@@ -166,7 +167,7 @@ impl Ledger {
             band.ages = AgeClock::default();
         }
         if flow.len == 0 || flow.weight.to_bits() != weight.to_bits() {
-            note(&mut self.changed, priority, flow.id);
+            note(&mut self.changed, (priority, flow.id), flow.len > 0, true);
         }
         if flow.len > 0 {
             self.standings.remove(&mut band.ahead, at);
@@ -213,7 +214,7 @@ impl Ledger {
             self.standings.rekey(&mut band.ahead, at, flow.ahead(self.fairness));
         } else {
             self.standings.remove(&mut band.ahead, at);
-            note(&mut self.changed, band.priority, flow.id);
+            note(&mut self.changed, (band.priority, flow.id), true, false);
             self.rest(at);
         }
         self.forget(now, number);
@@ -392,10 +393,17 @@ impl Flow {
     }
 }
 
-/// Notes a flow that has begun or ceased to wait.
-fn note(changed: &mut Option<BTreeSet<(i32, u64)>>, priority: i32, flow: u64) {
-    if let Some(changed) = changed {
-        changed.insert((priority, flow));
+/// Notes a flow that waited and waits now. One that waited at neither poll is no change.
+fn note(
+    changed: &mut Option<BTreeMap<(i32, u64), bool>>,
+    flow: (i32, u64),
+    waited: bool,
+    waits: bool,
+) {
+    let Some(changed) = changed else { return };
+    let at_poll = *changed.entry(flow).or_insert(waited);
+    if !at_poll && !waits {
+        changed.remove(&flow);
     }
 }
 
@@ -415,6 +423,8 @@ impl QueueTotals {
 
 #[cfg(test)]
 mod check {
+    use alloc::collections::BTreeSet;
+
     use super::*;
 
     impl Ledger {

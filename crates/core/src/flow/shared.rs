@@ -99,6 +99,27 @@ mod tests {
     }
 
     #[test]
+    fn flows_that_come_and_go_between_polls_take_no_memory() {
+        let now = Instant::ORIGIN;
+        let mut room = RequestQueue::new(&FlowConfig::default(), HASH_STATE);
+        room.follow();
+        let come = |room: &mut RequestQueue<()>, flow| {
+            room.enqueue(now, Admission { flow, ..ADMISSION }, ()).expect("room")
+        };
+        let first = come(&mut room, 0);
+        assert_eq!(room.poll_flow(), Some((0, 0)));
+        for flow in 1..1_000 {
+            let ticket = come(&mut room, flow);
+            room.take(now, ticket);
+        }
+        room.take(now, first);
+        let again = come(&mut room, 0);
+        room.take(now, again);
+        assert_eq!(room.poll_flow(), Some((0, 0)), "it waited when it was polled");
+        assert_eq!(room.poll_flow(), None);
+    }
+
+    #[test]
     fn a_band_that_waits_elsewhere_remembers_who_was_served() {
         let now = Instant::ORIGIN;
         let mut room = RequestQueue::new(&FlowConfig::default(), HASH_STATE);
