@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Draws how costs grow, from a record of `make bench-rivals`, as an SVG with log-log axes.
+"""Draws how costs grow, from records of `make bench-rivals`, as an SVG with log-log axes.
 
-    benches/plot.py benches/record/2026-11-30-epyc-2core-rivals.json docs/src/scale.svg
+    benches/plot.py RECORD.json [RECORD.json ...] docs/src/scale.svg
 
 Each curve is an index. Two panels show a lookup, against the number of endpoints and against the
 blocks of the prompt: private prompts with two holders each, long not asked for. Two more show a
@@ -108,10 +108,16 @@ def draw(record):
 
 
 def main():
-    """Reads the record and writes the picture."""
-    source, target = sys.argv[1:]
-    with open(source, encoding="utf-8") as file:
-        record = json.load(file)
+    """Reads the records and writes the picture."""
+    *sources, target = sys.argv[1:]
+    records = []
+    for source in sources:
+        with open(source, encoding="utf-8") as file:
+            records.append(json.load(file))
+    record = {
+        "tables": [table for record in records for table in record["tables"]],
+        "date": ", ".join(sorted({record["date"] for record in records})),
+    }
     with open(target, "w", encoding="utf-8") as file:
         file.write("\n".join(draw(record)) + "\n")
 
