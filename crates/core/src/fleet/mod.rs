@@ -114,6 +114,12 @@ impl Fleet {
         self.now
     }
 
+    /// Computes best cases anew that are no lower bounds at this time.
+    pub(crate) fn renew_bounds(&mut self) {
+        let learned = self.learned_means();
+        self.pool.advance(self.now, &learned);
+    }
+
     /// What the cost of external load depends on, beside the reports.
     pub(crate) const fn learned_means(&self) -> LearnedMeans {
         LearnedMeans {
