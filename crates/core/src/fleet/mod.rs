@@ -100,12 +100,12 @@ impl Fleet {
     pub(crate) fn advance(&mut self, now: Instant) -> Instant {
         self.now = self.now.max(now);
         self.prefixes.expire(self.now);
-        let learned = self.learned_means();
         if self.config.learn_speed && self.now >= self.next_settling {
+            let learned = self.learned_means();
             self.pool.settle(self.now, &learned);
             self.next_settling = self.now + SETTLING;
         }
-        self.pool.advance(self.now, &learned);
+        self.pool.advance(self.now);
         let has_adapters = self.crowded || self.adapters.active() > 0;
         if has_adapters && self.config.adapter_window > 0.0 && self.now >= self.next_window {
             self.set_adapter_window();
@@ -117,7 +117,7 @@ impl Fleet {
     /// Computes best cases anew that are no lower bounds at this time.
     pub(crate) fn renew_bounds(&mut self) {
         let learned = self.learned_means();
-        self.pool.advance(self.now, &learned);
+        self.pool.renew_bounds(self.now, &learned);
     }
 
     /// What the cost of external load depends on, beside the reports.

@@ -28,10 +28,14 @@ impl Pool {
         );
     }
 
-    /// Moves the clock to `now`. Where best cases are no lower bounds any more, because external
-    /// load may have become less, they are computed anew, in **O(endpoints)**.
-    pub(crate) fn advance(&mut self, now: Instant, learned: &LearnedMeans) {
+    /// Moves the clock to `now`.
+    pub(crate) fn advance(&mut self, now: Instant) {
         self.forecast.advance(now);
+    }
+
+    /// Where best cases are no lower bounds at `now`, because external load may have become less,
+    /// they are computed anew, in **O(endpoints)**.
+    pub(crate) fn renew_bounds(&mut self, now: Instant, learned: &LearnedMeans) {
         if !self.forecast.holds(now, &self.reports, learned) {
             self.forecast(now, learned);
         }
