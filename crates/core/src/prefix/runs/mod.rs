@@ -204,14 +204,13 @@ impl Runs {
         hash: BlockHash,
         name: EngineHash,
     ) -> Option<Address> {
-        let Self { slab, heads, names, .. } = self;
         let end = usize::from(before.offset) + 1;
-        let run = &slab[before.run];
+        let run = &self.slab[before.run];
         let is_end = run.blocks.len() == end && run.names.len() == end && end < MAX_RUN;
-        let is_head = |at: Address| at.offset == 0 && slab[at.run].begins_with(hash);
-        if !is_end || name == ANONYMOUS || heads.get(hash.0, is_head).is_some() {
+        if !is_end || name == ANONYMOUS || self.head(hash).is_some() {
             return None;
         }
+        let Self { slab, names, .. } = self;
         let address = Address { run: before.run, offset: end as u16 };
         let is_name = |at: Address| slab[at.run].names.get(at.offset as usize) == Some(&name);
         if names.get_or_insert_at(names.place(name.0), address, is_name).is_some() {
