@@ -39,7 +39,7 @@ export class RawHeaders implements Iterable<[string, string]> {
     const found: string[] = [];
     for (let at = 0; at < this.list.length; at += 2) {
       const name = this.list[at] as string;
-      if (name.length <= LONGEST_NAME && names.has(name.toLowerCase())) {
+      if (isAmong(names, name)) {
         found.push(name, this.list[at + 1] as string);
       }
     }
@@ -86,15 +86,14 @@ export function readHeaderList(what: string, source: unknown, all = false): stri
 }
 
 function add(list: string[], what: string, name: string, value: unknown, all: boolean): void {
-  // No known name is longer; a longer one is not copied.
-  if (all) {
+  if (all || isAmong(MEANINGFUL, name)) {
     list.push(name, octets(`${what}.${name}`, value));
-    return;
   }
-  if (name.length > LONGEST_NAME || !MEANINGFUL.has(name.toLowerCase())) {
-    return;
-  }
-  list.push(name, octets(`${what}.${name}`, value));
+}
+
+/** No known name is longer than `LONGEST_NAME`; a longer one is not copied. */
+function isAmong(names: ReadonlySet<string>, name: string): boolean {
+  return name.length <= LONGEST_NAME && names.has(name.toLowerCase());
 }
 
 const LONGEST_NAME = Math.max(...Array.from(MEANINGFUL, (name) => name.length));

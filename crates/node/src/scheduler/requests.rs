@@ -2,6 +2,7 @@
 #![expect(clippy::too_many_arguments, reason = "one object for all would cost a microsecond")]
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use napi::{Either, bindgen_prelude::Either3};
 use napi_derive::napi;
@@ -41,6 +42,14 @@ impl NativeScheduler {
             asked.with(now, requests, |request| gateway.scheduler().explain(now, request).into())
         })
     }
+}
+
+/// A request as it enters the queue. The host's time to live comes before that of headers.
+fn queued<'a>(request: &Request<'a>, ttl: Option<Duration>, weight: f64) -> Request<'a> {
+    let mut request = request.clone();
+    request.ttl = ttl.or(request.ttl);
+    request.weight = weight;
+    request
 }
 
 /// What becomes of a request that is not rejected.
@@ -177,10 +186,7 @@ impl NativeScheduler {
             body: None,
         };
         let submitted = self.decide_by(now, asked, |scheduler, request| {
-            let mut request = request.clone();
-            request.ttl = ttl.or(request.ttl);
-            request.weight = weight;
-            scheduler.submit(now, &request)
+            scheduler.submit(now, &queued(request, ttl, weight))
         })?;
         Ok(match submitted {
             Ok(id) => Either::A(id.as_u64() as f64),
@@ -218,7 +224,7 @@ impl NativeScheduler {
         waits_for_endpoints: bool,
         #[napi(ts_arg_type = "Float64Array")] numbers: Numbers<'_>,
     ) -> Result<Either3<f64, Rejected, Queued>> {
-        let now = instant("now", now)?;
+        let at = instant("now", now)?;
         let ttl = ttl.map(|ttl| patience("ttlMs", ttl)).transpose()?;
         let weight = self::weight("weight", weight)?;
         let asked = Asked {
@@ -240,14 +246,11 @@ impl NativeScheduler {
                 allow: allow.as_ref(),
             }),
         };
-        let submitted = self.decide_by(now, asked, |scheduler, request| {
+        let submitted = self.decide_by(at, asked, |scheduler, request| {
             if !waits_for_endpoints && scheduler.accepting_endpoints() == 0 {
-                return scheduler.pick(now, request).map(Submitted::Picked);
+                return scheduler.pick(at, request).map(Submitted::Picked);
             }
-            let mut request = request.clone();
-            request.ttl = ttl.or(request.ttl);
-            request.weight = weight;
-            scheduler.submit(now, &request).map(Submitted::Waits)
+            scheduler.submit(at, &queued(request, ttl, weight)).map(Submitted::Waits)
         })?;
         let id = match submitted {
             Ok(Submitted::Waits(id)) => id,
@@ -261,14 +264,10 @@ impl NativeScheduler {
         if let Some(first) = numbers.first_mut() {
             *first = -1.0;
         }
-        match self.with(|state| Ok(state.gateway.poll_decision(now)))? {
-            Some(Decision::Dispatch(dispatch)) => write_dispatch(&dispatch, numbers),
-            Some(Decision::Evict(evicted)) => {
-                return Ok(Either3::C(Queued { request_id, evicted: evicted.into() }));
-            }
-            _ => {}
-        }
-        Ok(Either3::A(request_id))
+        Ok(match self.poll_decision(now, numbers)? {
+            Either::A(_) => Either3::A(request_id),
+            Either::B(evicted) => Either3::C(Queued { request_id, evicted }),
+        })
     }
 
     /// The next decision about a submitted request: false if there is none. True stands for a
