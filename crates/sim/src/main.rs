@@ -17,7 +17,7 @@ use slotwise_sim::compare::{Configured, compare, compare_with};
 use slotwise_sim::fleet::Setup;
 use slotwise_sim::forecast::{Accuracy, EXPLANATION, HEADING};
 use slotwise_sim::policy::{
-    ABLATIONS, DISAGGREGATED, FLOW, Gateways, POLICIES, PolicyKind, Reload, Setting,
+    ABLATIONS, DISAGGREGATED, FLOW, Gateways, POLICIES, PolicyKind, Reload, Setting, Spread,
 };
 use slotwise_sim::pools::Pools;
 use slotwise_sim::replica::{AdapterRanks, CLASSES, Class, ClassMix, EngineConfig};
@@ -106,7 +106,7 @@ struct Workload {
     /// policies that read either.
     #[arg(long, value_name = "MS")]
     delay_ms: Option<u64>,
-    /// Gateways in front of the fleet, each with a random part of the requests. For slotwise.
+    /// Gateways in front of the fleet, each with a part of the requests. For slotwise.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_024))]
     gateways: Option<u64>,
     /// The mean time between two messages of a gateway to its peers, in milliseconds; without it,
@@ -117,6 +117,10 @@ struct Workload {
     /// --delta-ms.
     #[arg(long, value_name = "PERCENT", requires = "delta_ms")]
     loss: Option<f64>,
+    /// Which gateway gets a request: a random one, unless given, or that of its session. Without a
+    /// session, the prompt's first block decides. With --gateways.
+    #[arg(long, value_name = "random|session", requires = "gateways")]
+    spread: Option<Spread>,
     /// Only the first or the second half of the sessions.
     #[arg(long, value_name = "first|second")]
     half: Option<Half>,
@@ -479,6 +483,7 @@ impl Workload {
         ensure!((0.0..=100.0).contains(&loss), "--loss must lie between 0 and 100");
         Ok(self.gateways.map(|count| Gateways {
             count: count as usize,
+            spread: self.spread.unwrap_or_default(),
             delta: self.delta_ms.map(Duration::from_millis),
             loss: loss / 100.0,
             latency: Duration::from_millis(self.delay_ms.unwrap_or(5)),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use slotwise_sim::fleet::{Record, Setup, simulate};
 use slotwise_sim::measure::Summary;
-use slotwise_sim::policy::{Gateways, PolicyKind};
+use slotwise_sim::policy::{Gateways, PolicyKind, Spread};
 use slotwise_sim::trace::{Mix, Trace};
 
 fn run(gateways: Option<Gateways>, trace: &Trace, speed: f64) -> Record {
@@ -17,7 +17,7 @@ fn run(gateways: Option<Gateways>, trace: &Trace, speed: f64) -> Record {
 
 fn several(count: usize, delta_ms: Option<u64>, loss: f64) -> Option<Gateways> {
     let (delta, latency) = (delta_ms.map(Duration::from_millis), Duration::from_millis(5));
-    Some(Gateways { count, delta, loss, latency })
+    Some(Gateways { count, spread: Spread::Random, delta, loss, latency })
 }
 
 #[test]
@@ -41,6 +41,16 @@ fn messages_bring_back_the_cache_hits_that_several_gateways_lose() {
     let (joined, lossy) = (hits(several(8, Some(200), 0.0)), hits(several(8, Some(200), 0.05)));
     assert!(alone < one - 0.1, "{alone} of {one}");
     assert!(joined > one - 0.02 && lossy > one - 0.04, "{joined} and {lossy} of {one}");
+}
+
+#[test]
+fn sessions_that_keep_their_gateway_keep_their_cache_hits_without_messages() {
+    let mut trace = Trace::generate(Mix::Agents, 0);
+    trace.truncate(600);
+    let hits = |gateways| Summary::of(&run(gateways, &trace, 1.0)).hit_ratio;
+    let by_session = several(8, None, 0.0).map(|it| Gateways { spread: Spread::Session, ..it });
+    let (random, kept) = (hits(several(8, None, 0.0)), hits(by_session));
+    assert!(kept > random + 0.1, "{kept} by session, {random} at random");
 }
 
 #[test]

@@ -1,9 +1,10 @@
-//! Several gateways in front of one fleet. Each embeds the scheduler as shipped, gets a random part
-//! of the requests, and sends its peers the real messages.
+//! Several gateways in front of one fleet. Each embeds the scheduler as shipped, gets a part of the
+//! requests, and sends its peers the real messages.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::rc::Rc;
+use std::str::FromStr;
 use std::time::Duration;
 
 use ::slotwise::{Instant, Rng};
@@ -18,12 +19,37 @@ use crate::replica::KvChange;
 pub struct Gateways {
     /// Their number.
     pub count: usize,
+    /// Which of them gets a request.
+    pub spread: Spread,
     /// The mean time between two messages of a gateway; `None` sends none.
     pub delta: Option<Duration>,
     /// The share of messages that are lost on the way to a peer.
     pub loss: f64,
     /// How long a message is on its way.
     pub latency: Duration,
+}
+
+/// How what stands in front of the gateways chooses one.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Spread {
+    /// At random.
+    #[default]
+    Random,
+    /// By a hash of the session, so that all turns reach the same gateway. Without a session, by
+    /// the prompt's first block.
+    Session,
+}
+
+impl FromStr for Spread {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "random" => Ok(Self::Random),
+            "session" => Ok(Self::Session),
+            _ => Err("random or session".to_owned()),
+        }
+    }
 }
 
 pub(super) struct SeveralGateways {
@@ -33,8 +59,8 @@ pub(super) struct SeveralGateways {
     mail: BinaryHeap<Reverse<Mail>>,
     posted: u64,
     shape: Gateways,
-    /// Draws the gateway of each request.
-    spread: Rng,
+    /// Draws the gateway of a request.
+    draw: Rng,
     /// Draws the messages that are lost.
     losses: Rng,
     now: Instant,
@@ -74,10 +100,26 @@ impl SeveralGateways {
             mail: BinaryHeap::new(),
             posted: 0,
             shape,
-            spread: Rng::new(fleet.seed ^ 0x6761_7465),
+            draw: Rng::new(fleet.seed ^ 0x6761_7465),
             losses: Rng::new(fleet.seed ^ 0x6c6f_7373),
             now: Instant::ORIGIN,
         })
+    }
+
+    /// The gateway that gets a request.
+    fn gateway_of(&mut self, request: &Incoming<'_>) -> usize {
+        let key = match self.shape.spread {
+            Spread::Random => None,
+            Spread::Session => match request.session {
+                Some(session) => Some(session_key(session)),
+                None => request.blocks.first().map(|first| first.0),
+            },
+        };
+        let number = match key {
+            Some(key) => Rng::new(key).next_u64(),
+            None => self.draw.next_u64(),
+        };
+        (number % self.shape.count as u64) as usize
     }
 
     /// Sends and delivers all messages until `now`, in the order of time.
@@ -151,10 +193,14 @@ impl SeveralGateways {
     }
 }
 
+fn session_key(session: &str) -> u64 {
+    session.bytes().fold(7, |key: u64, byte| key.wrapping_mul(31).wrapping_add(u64::from(byte)))
+}
+
 impl Policy for SeveralGateways {
     fn pick(&mut self, now: Instant, request: &Incoming<'_>) -> Option<usize> {
         self.advance(now);
-        let number = (self.spread.next_u64() % self.shape.count as u64) as usize;
+        let number = self.gateway_of(request);
         self.of.insert(request.id, number);
         self.input(now, number, |policy| policy.pick(now, request))
     }

@@ -36,7 +36,7 @@ use crate::pools::Pools;
 use crate::replica::{AdapterRanks, Class, ClassMix, KvChange, Snapshot};
 use crate::service_level::ServiceLevel;
 
-pub use self::gateways::Gateways;
+pub use self::gateways::{Gateways, Spread};
 pub use self::registry::{ABLATIONS, DISAGGREGATED, FLOW, POLICIES, PolicyKind};
 pub use self::reload::{Booked, Reload, Reloaded};
 pub use self::settings::Setting;
