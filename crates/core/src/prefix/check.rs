@@ -25,6 +25,9 @@ impl PrefixIndex {
                 return Err("runs and holdings agree on who holds what");
             }
             member.holding.check()?;
+            if self.estimates.count(slot) as usize != member.holding.estimated_blocks() {
+                return Err("each endpoint's estimate is counted");
+            }
             let shared = |(stretch, _): (Stretch, Tier)| {
                 (0..stretch.len()).all(|at| self.runs.name(stretch.first(at + 1).last()).is_some())
             };

@@ -228,8 +228,8 @@ impl PrefixIndex {
     }
 
     /// Evicts the oldest blocks of the endpoint with the largest estimate while memory is
-    /// insufficient. Returns whether there is enough. Computes in **O(endpoints)** for each
-    /// sixteenth of an endpoint.
+    /// insufficient. Returns whether there is enough. Computes in **O(log endpoints)** for each
+    /// sixteenth of an endpoint, and for each evicted block.
     pub(super) fn give_way(&mut self, lacks_room: impl Fn(&Self) -> bool) -> bool {
         while lacks_room(self) {
             let Some((slot, mut left)) = self.giver() else { return false };
@@ -245,11 +245,7 @@ impl PrefixIndex {
 
     /// The endpoint with the largest estimate, and a sixteenth of it in blocks.
     pub(super) fn giver(&self) -> Option<(u32, u32)> {
-        let estimated = |member: &Member| member.holding.estimated_blocks();
-        let held = self.endpoints.iter().map(|member| member.as_deref().map_or(0, estimated));
-        let most = held.zip(0u32..).max_by_key(|(blocks, slot)| (*blocks, u32::MAX - slot));
-        let (most, slot) = most.filter(|(most, _)| *most > 0)?;
-        Some((slot, u32::try_from(most.div_ceil(16)).unwrap_or(u32::MAX)))
+        self.estimates.winner().map(|(slot, most)| (slot, most.div_ceil(16)))
     }
 
     /// A removal in the middle of a span needs memory for two spans. Without it, the endpoint's

@@ -17,6 +17,7 @@ use super::keyed_state::KeyedState;
 use super::limits::{CacheSpec, IndexFull, IndexLimits};
 use super::runs::Runs;
 use super::set::EndpointSet;
+use super::tournament::Tournament;
 use super::unconfirmed::Unconfirmed;
 use super::warm::WarmWindow;
 use crate::time::Instant;
@@ -49,6 +50,8 @@ use crate::time::Instant;
 pub struct PrefixIndex {
     pub(super) runs: Runs,
     pub(super) endpoints: Vec<Option<Box<Member>>>,
+    /// Estimated blocks of each endpoint.
+    pub(super) estimates: Tournament,
     /// Number of pairs of an endpoint and a held block.
     pub(super) pairs: usize,
     /// Bytes allocated by the holdings.
@@ -83,6 +86,7 @@ impl PrefixIndex {
         Self {
             runs: Runs::new(hash_state),
             endpoints: Vec::new(),
+            estimates: Tournament::default(),
             pairs: 0,
             allocated: 0,
             unconfirmed: VecDeque::new(),
@@ -269,6 +273,7 @@ impl PrefixIndex {
         let counted = holding.allocated();
         self.allocated += counted;
         self.pairs += holding.held();
+        self.estimates.set(slot, holding.estimated_blocks());
         self.endpoints[at] = Some(Box::new(Member { holding, counted, cache, joined }));
     }
 
@@ -283,6 +288,7 @@ impl PrefixIndex {
         let member = self.endpoints.get_mut(slot as usize)?.take()?;
         self.pairs -= member.holding.held();
         self.allocated -= member.counted;
+        self.estimates.set(slot, 0);
         for (run, stretches) in member.holding.runs() {
             self.runs.settle(run, slot, stretches, &[]);
         }
@@ -311,6 +317,7 @@ impl PrefixIndex {
             self.runs.settle(run, slot, before, after);
         }
         self.pairs = self.pairs + member.holding.held() - held;
+        self.estimates.set(slot, member.holding.estimated_blocks());
         let allocated = member.holding.allocated();
         self.allocated =
             self.allocated + allocated - core::mem::replace(&mut member.counted, allocated);

@@ -45,6 +45,7 @@ mod stepped_lock;
 mod stored;
 mod table;
 mod totals;
+mod tournament;
 mod unconfirmed;
 mod warm;
 
