@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::num::NonZeroU32;
 
 use slotwise::{
-    BlockStored, Endpoint, EndpointId, EngineHash, Instant, KvEvent, Load, Priority, Request,
-    RequestId, Rng, Scheduler, Stats, Usage,
+    BlockStored, Config, Endpoint, EndpointId, EngineHash, Instant, KvEvent, Load, Priority,
+    Request, RequestId, Rng, Scheduler, Stats, Usage,
 };
 
 use crate::{MODEL, Prompt};
@@ -48,7 +48,17 @@ impl LoadedPool {
 
     /// `endpoints` endpoints on which no request stays in flight.
     pub fn idle(endpoints: usize) -> Self {
-        let mut scheduler = Scheduler::default();
+        Self::with_scheduler(endpoints, Scheduler::default())
+    }
+
+    /// Idle endpoints whose prefix index has memory for so many bytes.
+    pub fn with_index_bytes(endpoints: usize, bytes: usize) -> Self {
+        let mut config = Config::default();
+        config.index.bytes = bytes;
+        Self::with_scheduler(endpoints, Scheduler::new(config).expect("a valid limit"))
+    }
+
+    fn with_scheduler(endpoints: usize, mut scheduler: Scheduler) -> Self {
         for number in 0..endpoints {
             let endpoint =
                 Endpoint::new(format!("http://10.0.{}.{}:8000", number / 256, number % 256));

@@ -31,7 +31,7 @@ const READS: usize = 10;
 /// Prepares, runs the work in [`measured`] and returns the number of operations.
 type Workload = fn() -> usize;
 
-const WORKLOADS: [(&str, Workload); 43] = [
+const WORKLOADS: [(&str, Workload); 44] = [
     ("pick/text/8", || pick(8, Prompt::as_text)),
     ("pick/text/64", || pick(64, Prompt::as_text)),
     ("pick/text/1024", || pick(1_024, Prompt::as_text)),
@@ -41,6 +41,7 @@ const WORKLOADS: [(&str, Workload); 43] = [
     ("pick/tokens/65000", || pick(LARGE, Prompt::as_tokens)),
     ("pick/reports/1024", || pick_between_reports(1_024)),
     ("pick/reports/65000", || pick_between_reports(LARGE)),
+    ("pick/full/4096", || pick_with_full_index(4_096)),
     ("idle/65000", || idle(&[])),
     ("shared/65000", || idle(&(0..1_024).collect::<Vec<_>>())),
     ("profile/5", || profile(5)),
@@ -133,6 +134,22 @@ fn pick_between_reports(endpoints: usize) -> usize {
         measured(&mut || _ = black_box(pool.serve(&prompt.as_tokens())));
         pool.report();
     }
+    PROMPTS
+}
+
+/// Decisions about new prompts, each of which needs the memory of older ones in the prefix index.
+fn pick_with_full_index(endpoints: usize) -> usize {
+    let prompts = prompts(2 * PROMPTS, TEXT_BYTES, TOKENS, 1);
+    let (earlier, new) = prompts.split_at(PROMPTS);
+    let mut pool = LoadedPool::with_index_bytes(endpoints, 4 << 20);
+    for prompt in earlier {
+        pool.serve(&prompt.as_tokens());
+    }
+    measured(&mut || {
+        for prompt in new {
+            black_box(pool.serve(&prompt.as_tokens()));
+        }
+    });
     PROMPTS
 }
 
