@@ -137,11 +137,11 @@ fn pick_between_reports(endpoints: usize) -> usize {
     PROMPTS
 }
 
-/// Decisions about new prompts, each of which needs the memory of older ones in the prefix index.
+/// Decisions about new prompts, each of which takes the memory of older ones in the prefix index.
 fn pick_with_full_index(endpoints: usize) -> usize {
     let prompts = prompts(2 * PROMPTS, TEXT_BYTES, TOKENS, 1);
     let (earlier, new) = prompts.split_at(PROMPTS);
-    let mut pool = LoadedPool::with_index_bytes(endpoints, 4 << 20);
+    let mut pool = LoadedPool::with_index_bytes(endpoints, 1 << 20);
     for prompt in earlier {
         pool.serve(&prompt.as_tokens());
     }
