@@ -1,4 +1,5 @@
 //! One client request over several attempts: the gateway crate's exchange, one call each.
+#![expect(clippy::too_many_arguments, reason = "the fields of a request")]
 
 use std::cell::RefCell;
 
@@ -8,27 +9,30 @@ use napi_derive::napi;
 use slotwise::{EndpointId, Instant};
 use slotwise_gateway::exchange::{Output, Reply};
 use slotwise_gateway::lease::IdleLimit;
-use slotwise_gateway::{Call, Exchange, Gateway, KvConnector, names};
+use slotwise_gateway::{Call, Exchange, Gateway, names};
 use slotwise_wire::outcome::BodyShape;
-use slotwise_wire::request::KvTransfer;
 
 use crate::answer::read_dispatch;
 use crate::error::{Result, Unfit, closed, named, unreadable};
+use crate::kv_connector::KvConnectorOptions;
 use crate::number::{instant, millis, status, to_endpoint_id, to_request_id};
 use crate::refusal::refused;
 use crate::request::Bytes;
 use crate::response::{Outcome, ReportedUsage};
-use crate::scheduler::NativeScheduler;
+use crate::scheduler::{NativeScheduler, Shared};
 
 /// A request of a client.
 #[napi]
 #[derive(Debug)]
 pub struct NativeExchange {
+    scheduler: Shared,
     exchange: RefCell<Exchange>,
     /// The latest output that calls an endpoint.
     call: RefCell<Option<Call>>,
     /// An output that comes before those of the exchange.
     next: RefCell<Option<Output>>,
+    /// The head of the latest answer, as the host has it: status, and names and values in turn.
+    head: RefCell<(u16, Vec<String>)>,
 }
 
 /// What the host does next. The fields are those of its kind.
@@ -65,6 +69,7 @@ impl NativeExchange {
     /// for none.
     #[napi(constructor)]
     pub fn new(
+        scheduler: &NativeScheduler,
         path: String,
         attempts: f64,
         exclude: Option<Vec<f64>>,
@@ -90,9 +95,11 @@ impl NativeExchange {
         let first = exchange.poll();
         debug_assert_eq!(first, Some(Output::Dispatch), "nothing precedes the decision");
         Ok(Self {
+            scheduler: scheduler.shared(),
             exchange: RefCell::new(exchange),
             call: RefCell::default(),
             next: RefCell::default(),
+            head: RefCell::default(),
         })
     }
 
@@ -103,19 +110,13 @@ impl NativeExchange {
         if let Output::Prefill(call) | Output::Send(call) = &output {
             *self.call.borrow_mut() = Some(call.clone());
         }
-        let is_reply = matches!(output, Output::Reply(_));
-        let mut output = ExchangeOutput::from(output);
-        if is_reply {
-            output.is_answer = Some(self.has_lease());
-            let mut next = self.next();
-            if let Some(Output::Body(body)) = next {
-                output.body = Some(body.into());
-                next = self.next();
+        Some(match output {
+            Output::Reply(reply) => {
+                let (body, more) = self.after_reply();
+                self.begin_reply(reply, body, more)
             }
-            output.more = Some(next.is_some());
-            *self.next.borrow_mut() = next;
-        }
-        Some(output)
+            output => output.into(),
+        })
     }
 
     /// The body for the endpoint of the latest `prefill` or `send`, from the client's.
@@ -136,56 +137,55 @@ impl NativeExchange {
     #[napi]
     pub fn handle_prefilled(
         &self,
-        scheduler: &NativeScheduler,
         now: f64,
         request_id: f64,
         status: f64,
         #[napi(ts_arg_type = "Uint8Array")] body: Bytes<'_>,
     ) -> Result<()> {
         let (id, status) = (to_request_id(request_id)?, self::status("status", status)?);
-        self.input(scheduler, now, |exchange, gateway, now| {
+        self.input(now, |exchange, gateway, now| {
             exchange.handle_prefilled(gateway, now, id, status, body);
         })
     }
 
     /// The prefilling endpoint returned no whole answer.
     #[napi]
-    pub fn handle_prefill_failure(
-        &self,
-        scheduler: &NativeScheduler,
-        now: f64,
-        request_id: f64,
-        failure: String,
-    ) -> Result<()> {
+    pub fn handle_prefill_failure(&self, now: f64, request_id: f64, failure: String) -> Result<()> {
         let (id, failure) = (to_request_id(request_id)?, named("failure", &failure)?);
-        self.input(scheduler, now, |exchange, gateway, now| {
+        self.input(now, |exchange, gateway, now| {
             exchange.handle_prefill_failure(gateway, now, id, failure);
         })
     }
 
-    /// The request was dispatched. Returns the next output.
-    #[napi]
+    /// The request was dispatched. Returns the next output, or true if the host sends what the
+    /// client has sent to the endpoint of the dispatch: an object costs more.
+    #[napi(ts_return_type = "boolean | ExchangeOutput")]
     pub fn handle_dispatch(
         &self,
-        scheduler: &NativeScheduler,
         now: f64,
         request_id: f64,
         endpoint_id: f64,
         first_token_in: f64,
         streams: bool,
-    ) -> Result<Option<ExchangeOutput>> {
+    ) -> Result<Either<bool, ExchangeOutput>> {
         let dispatch = read_dispatch(request_id, endpoint_id, first_token_in, streams)?;
-        self.input(scheduler, now, |exchange, gateway, now| {
+        self.input(now, |exchange, gateway, now| {
             exchange.handle_pick(gateway, now, Ok(dispatch));
         })?;
-        Ok(self.poll())
+        match self.next() {
+            Some(Output::Send(call)) if self.is_plain(&call) => {
+                *self.call.borrow_mut() = Some(call);
+                return Ok(Either::A(true));
+            }
+            other => *self.next.borrow_mut() = other,
+        }
+        Ok(self.poll().map_or(Either::A(false), Either::B))
     }
 
     /// The request is refused for the reason of this code.
     #[napi]
     pub fn handle_refusal(
         &self,
-        scheduler: &NativeScheduler,
         now: f64,
         reason: String,
         evicted: bool,
@@ -194,21 +194,16 @@ impl NativeExchange {
     ) -> Result<()> {
         let mut refusal = refused(&reason, evicted, retry_after)?;
         refusal.message = message.as_deref();
-        self.input(scheduler, now, |exchange, gateway, now| {
+        self.input(now, |exchange, gateway, now| {
             exchange.handle_refusal(gateway, now, &refusal);
         })
     }
 
     /// The endpoint returned no headers.
     #[napi]
-    pub fn handle_unreachable(
-        &self,
-        scheduler: &NativeScheduler,
-        now: f64,
-        failure: String,
-    ) -> Result<()> {
+    pub fn handle_unreachable(&self, now: f64, failure: String) -> Result<()> {
         let failure = named("failure", &failure)?;
-        self.input(scheduler, now, |exchange, gateway, now| {
+        self.input(now, |exchange, gateway, now| {
             exchange.handle_unreachable(gateway, now, failure);
         })
     }
@@ -231,44 +226,54 @@ impl NativeExchange {
             exchange.end_wait(now);
         }
         exchange.handle_head(status, headers.chunks_exact(2).map(|pair| (&pair[0], &pair[1])));
+        *self.head.borrow_mut() = (status, headers);
         Ok(())
     }
 
     /// A chunk of the response's body, for which the host has waited since this time, unless it has
-    /// called `startWait`. Returns the next output, or true if the host sends the chunk to the
-    /// client itself, or else false.
-    #[napi(ts_return_type = "boolean | ExchangeOutput")]
+    /// called `startWait`. Returns the next output, or what costs less than an object:
+    ///
+    /// | number | the host |
+    /// |---|---|
+    /// | 0 | waits for the next chunk |
+    /// | 1 | sends the chunk to the client itself |
+    /// | 2 | begins the reply with the status and the headers that it passed in, and this chunk |
+    #[napi(ts_return_type = "0 | 1 | 2 | ExchangeOutput")]
     pub fn handle_chunk(
         &self,
-        scheduler: &NativeScheduler,
         since: Option<f64>,
         now: f64,
         #[napi(ts_arg_type = "Uint8Array")] chunk: Bytes<'_>,
-    ) -> Result<Either<bool, ExchangeOutput>> {
+    ) -> Result<Either<u32, ExchangeOutput>> {
         let since = since.map(|since| instant("since", since)).transpose()?;
-        let is_passed_on = self.input(scheduler, now, |exchange, gateway, now| {
+        let is_passed_on = self.input(now, |exchange, gateway, now| {
             if let Some(since) = since {
                 exchange.wait(since);
             }
             exchange.handle_chunk(gateway, now, chunk).is_passed_on()
         })?;
         if is_passed_on {
-            return Ok(Either::A(true));
+            return Ok(Either::A(1));
         }
-        Ok(self.poll().map_or(Either::A(false), Either::B))
+        match self.next() {
+            Some(Output::Reply(reply)) => {
+                let (body, more) = self.after_reply();
+                if !more && body.as_deref() == Some(chunk) && self.is_head(&reply) {
+                    return Ok(Either::A(2));
+                }
+                return Ok(Either::B(self.begin_reply(reply, body, more)));
+            }
+            other => *self.next.borrow_mut() = other,
+        }
+        Ok(self.poll().map_or(Either::A(0), Either::B))
     }
 
     /// The connection to the endpoint ended. Returns whether its answer is whole and the reply ends
     /// with it: no output follows then.
     #[napi]
-    pub fn handle_close(
-        &self,
-        scheduler: &NativeScheduler,
-        now: f64,
-        close: String,
-    ) -> Result<bool> {
+    pub fn handle_close(&self, now: f64, close: String) -> Result<bool> {
         let close = named("close", &close)?;
-        self.input(scheduler, now, |exchange, gateway, now| {
+        self.input(now, |exchange, gateway, now| {
             exchange.handle_close(gateway, now, close);
         })?;
         if self.is_whole() {
@@ -288,9 +293,9 @@ impl NativeExchange {
 
     /// The client disconnected.
     #[napi]
-    pub fn handle_client_disconnected(&self, scheduler: &NativeScheduler, now: f64) -> Result<()> {
+    pub fn handle_client_disconnected(&self, now: f64) -> Result<()> {
         self.next.take();
-        self.input(scheduler, now, Exchange::handle_client_disconnected)
+        self.input(now, Exchange::handle_client_disconnected)
     }
 
     /// Waits for the endpoint from now on: the longest time in milliseconds.
@@ -372,53 +377,65 @@ pub fn reply_header_names() -> Vec<&'static str> {
     Reply::PASSED_ON.to_vec()
 }
 
-/// How the KV caches of disaggregated requests move.
-#[napi(object, object_to_js = false)]
-#[derive(Debug, Default)]
-pub struct KvConnectorOptions {
-    /// The connector.
-    #[napi(ts_type = "'sidecar' | 'nixl' | 'bootstrap'")]
-    pub connector: Option<String>,
-    /// The port of SGLang's bootstrap server.
-    pub bootstrap_port: Option<f64>,
-    /// Distinguishes gateways that share engines.
-    pub room_salt: Option<f64>,
-    /// The port that receives the requests of all data-parallel ranks of a host.
-    pub primary_port: Option<f64>,
-}
-
-impl KvConnectorOptions {
-    fn apply(&self, exchange: Exchange) -> Result<Exchange> {
-        let port =
-            |name, port: Option<f64>, default| port.map_or(Ok(default), |port| status(name, port));
-        let salt = to_request_id(self.room_salt.unwrap_or_default())?.as_u64();
-        let bootstrap = port("bootstrapPort", self.bootstrap_port, KvTransfer::BOOTSTRAP_PORT)?;
-        let name = self.connector.as_deref().unwrap_or("sidecar");
-        let connector = KvConnector::from_name(name, bootstrap, salt)
-            .map_err(|error| Unfit::unknown("connector", error))?;
-        let primary = port("primaryPort", self.primary_port, 0)?;
-        Ok(exchange.connector(connector).primary_port(primary))
-    }
-}
-
 fn pairs(headers: Vec<(&'static str, String)>) -> Vec<Vec<String>> {
     headers.into_iter().map(|(name, value)| vec![name.into(), value]).collect()
 }
 
 impl NativeExchange {
+    /// Whether a call goes to the endpoint of the dispatch, without headers of its own.
+    fn is_plain(&self, call: &Call) -> bool {
+        let exchange = self.exchange.borrow();
+        call.headers.is_empty() && exchange.lease().is_some_and(|it| it.endpoint_name() == call.url)
+    }
+
+    /// Whether a reply has the head of the latest answer, as the host passed it in.
+    fn is_head(&self, reply: &Reply) -> bool {
+        let (status, headers) = &*self.head.borrow();
+        let headers = headers.chunks_exact(2).map(|pair| (&*pair[0], &*pair[1]));
+        let same = |(name, value): &(&'static str, String), (given, of)| {
+            name.eq_ignore_ascii_case(given) && value == of
+        };
+        reply.status == *status
+            && reply.headers.len() == headers.len()
+            && reply.headers.iter().zip(headers).all(|(ours, given)| same(ours, given))
+    }
+
+    /// The bytes that follow a reply at once, and whether further outputs do.
+    fn after_reply(&self) -> (Option<Vec<u8>>, bool) {
+        let mut next = self.next();
+        let body = match next {
+            Some(Output::Body(body)) => {
+                next = self.next();
+                Some(body)
+            }
+            _ => None,
+        };
+        let more = next.is_some();
+        *self.next.borrow_mut() = next;
+        (body, more)
+    }
+
+    fn begin_reply(&self, reply: Reply, body: Option<Vec<u8>>, more: bool) -> ExchangeOutput {
+        ExchangeOutput {
+            is_answer: Some(self.has_lease()),
+            more: Some(more),
+            body: body.map(Uint8Array::from),
+            ..Output::Reply(reply).into()
+        }
+    }
+
     fn next(&self) -> Option<Output> {
         self.next.take().or_else(|| self.exchange.borrow_mut().poll())
     }
 
     fn input<T>(
         &self,
-        scheduler: &NativeScheduler,
         now: f64,
         apply: impl FnOnce(&mut Exchange, &mut Gateway, Instant) -> T,
     ) -> Result<T> {
         let now = instant("now", now)?;
         let mut exchange = self.exchange.borrow_mut();
-        scheduler.gateway(|gateway| apply(&mut exchange, gateway, now)).ok_or_else(closed)
+        self.scheduler.gateway(|gateway| apply(&mut exchange, gateway, now)).ok_or_else(closed)
     }
 }
 

@@ -7,7 +7,7 @@
 //! | `request` | a request, without copies of its text or token ids |
 //! | `allow` | which claims of clients count |
 //! | `config`, `endpoint` | configuration, and descriptions of endpoints |
-//! | `disaggregation` | configuration of disaggregated serving, and its deciders |
+//! | `disaggregation`, `kv_connector` | disaggregated serving, and how its caches move |
 //! | `flow` | configuration of flow control |
 //! | `answer` | dispatches, rejections, evictions and explanations |
 //! | `stats` | counters and gauges |
@@ -38,6 +38,7 @@ pub mod flow;
 pub mod headers;
 pub mod ingress;
 pub mod kv;
+pub mod kv_connector;
 pub mod lease;
 pub mod machine;
 pub mod metrics;

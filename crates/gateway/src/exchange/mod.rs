@@ -23,6 +23,7 @@ mod retry;
 mod rewrite;
 mod stages;
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -93,12 +94,13 @@ pub struct Exchange {
     /// The prefill that is awaited.
     prefill: Option<PrefillCall>,
     /// What the client gets if no endpoint answers: the latest whole refusal of an engine.
-    refused: Option<(Lease, HeldReply)>,
+    refused: Option<(Box<Lease>, HeldReply)>,
     /// How the latest answer ended.
     outcome: Option<Outcome>,
     outputs: VecDeque<Output>,
 }
 
+/// A lease is large, and states move with each input.
 #[derive(Debug)]
 enum State {
     /// The host picks or submits.
@@ -106,15 +108,15 @@ enum State {
     /// The scheduler decides.
     Queued(RequestId),
     /// The prompt is computed elsewhere. The answer's endpoint has not been asked.
-    Prefilling(Lease),
+    Prefilling(Box<Lease>),
     /// The endpoint is asked. No header has come.
-    Sent(Lease),
+    Sent(Box<Lease>),
     /// The answer has begun to come, and nothing of it has been sent to the client.
-    Looking(Lease, HeldReply),
+    Looking(Box<Lease>, HeldReply),
     /// The client gets the answer as it comes.
-    Replying(Lease),
+    Replying(Box<Lease>),
     /// It is over. The lease is that of the client's answer; a refusal of the gateway has none.
-    Ended(Option<Lease>),
+    Ended(Option<Box<Lease>>),
 }
 
 impl Exchange {
@@ -277,7 +279,7 @@ impl Exchange {
 
     /// A chunk of the answer's body came, decoded and unchanged. Computes in **O(bytes)**.
     pub fn handle_chunk(&mut self, gateway: &mut Gateway, now: Instant, chunk: &[u8]) -> Passing {
-        // Most chunks change no state, and a lease is too large to move for each of them.
+        // Most chunks change no state.
         if let State::Replying(lease) = &mut self.state {
             lease.pass(gateway, now, chunk);
             if !self.rewrite.is_active() {
@@ -458,7 +460,7 @@ impl Exchange {
             return self.cancel_other(gateway, now, dispatch.request_id);
         }
         self.outcome = None;
-        let mut lease = Lease::new(gateway, dispatch);
+        let mut lease = Box::new(Lease::new(gateway, dispatch));
         lease.silence().set_limit(self.idle_limit);
         self.begin(gateway, lease);
     }
@@ -480,26 +482,6 @@ impl Exchange {
         };
         if own != Some(request) {
             gateway.scheduler_mut().cancel(now, request);
-        }
-    }
-
-    fn reply(&mut self, held: HeldReply) {
-        let (reply, body) = held.into_parts();
-        self.outputs.push_back(Output::Reply(reply));
-        self.pass_on(body);
-    }
-
-    fn pass_on(&mut self, body: Vec<u8>) {
-        if !body.is_empty() {
-            self.outputs.push_back(Output::Body(body));
-        }
-    }
-
-    /// Closes what is open: the connection to the endpoint, unless it is closed, and that of its
-    /// prefill.
-    fn abort_unless(&mut self, is_closed: bool) {
-        if self.drop_prefill() || !is_closed {
-            self.outputs.push_back(Output::Abort);
         }
     }
 }

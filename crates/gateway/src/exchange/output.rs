@@ -2,8 +2,9 @@
 
 use alloc::vec::Vec;
 
+use super::Exchange;
 use super::call::Call;
-use super::reply::Reply;
+use super::reply::{HeldReply, Reply};
 
 /// What the host does next.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -46,5 +47,27 @@ impl Passing {
     /// Whether the host sends the chunk to its client now.
     pub const fn is_passed_on(self) -> bool {
         matches!(self, Self::PassedOn)
+    }
+}
+
+impl Exchange {
+    pub(super) fn reply(&mut self, held: HeldReply) {
+        let (reply, body) = held.into_parts();
+        self.outputs.push_back(Output::Reply(reply));
+        self.pass_on(body);
+    }
+
+    pub(super) fn pass_on(&mut self, body: Vec<u8>) {
+        if !body.is_empty() {
+            self.outputs.push_back(Output::Body(body));
+        }
+    }
+
+    /// Closes what is open: the connection to the endpoint, unless it is closed, and that of its
+    /// prefill.
+    pub(super) fn abort_unless(&mut self, is_closed: bool) {
+        if self.drop_prefill() || !is_closed {
+            self.outputs.push_back(Output::Abort);
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What follows an attempt that has ended before the reply: another endpoint, or the reply.
 
+use alloc::boxed::Box;
 use core::time::Duration;
 
 use slotwise::{EndpointId, RejectReason};
@@ -14,7 +15,7 @@ use crate::lease::Lease;
 impl Exchange {
     /// The answer ended before anything of it was sent: the client gets it, or another endpoint is
     /// asked.
-    pub(super) fn judge(&mut self, lease: Lease, held: HeldReply, close: CloseReason) {
+    pub(super) fn judge(&mut self, lease: Box<Lease>, held: HeldReply, close: CloseReason) {
         if !lease.outcome().is_some_and(|outcome| outcome.may_retry(false)) {
             return self.end_with(held, Some(lease));
         }
@@ -30,7 +31,7 @@ impl Exchange {
     pub(super) fn judge_refusal(
         &mut self,
         endpoint: EndpointId,
-        lease: Lease,
+        lease: Box<Lease>,
         held: HeldReply,
         outcome: Outcome,
     ) {
@@ -63,7 +64,7 @@ impl Exchange {
     }
 
     /// The client gets this response, which is whole.
-    pub(super) fn end_with(&mut self, held: HeldReply, lease: Option<Lease>) {
+    pub(super) fn end_with(&mut self, held: HeldReply, lease: Option<Box<Lease>>) {
         self.reply(held);
         self.outputs.push_back(Output::End);
         self.state = State::Ended(lease);

@@ -7,6 +7,7 @@
 //!  Bootstrap   Prefill and Send                         the prefill fails: Abort, Dispatch
 //! ```
 
+use alloc::boxed::Box;
 use alloc::string::String;
 
 use slotwise::{EndpointId, Failure, Instant, RequestId, Stage};
@@ -83,7 +84,7 @@ impl Exchange {
     }
 
     /// The first call or calls for a dispatched request.
-    pub(super) fn begin(&mut self, gateway: &Gateway, lease: Lease) {
+    pub(super) fn begin(&mut self, gateway: &Gateway, lease: Box<Lease>) {
         let request = lease.request_id();
         let prefiller = gateway.scheduler().leg_of(request, Stage::Prefill);
         match (self.connector, prefiller) {
@@ -119,7 +120,7 @@ impl Exchange {
         self.outputs.push_back(Output::Prefill(call));
     }
 
-    fn send(&mut self, gateway: &Gateway, lease: Lease, transfer: Transfer) {
+    fn send(&mut self, gateway: &Gateway, lease: Box<Lease>, transfer: Transfer) {
         let mut call = Call::new(gateway, lease.request_id(), lease.endpoint_id(), transfer);
         if self.connector == KvConnector::Sidecar {
             call.name_legs(gateway);
@@ -206,7 +207,7 @@ impl Exchange {
     }
 
     /// Cancels the request in flight, which no endpoint is to blame for.
-    fn withdraw(&mut self, gateway: &mut Gateway, now: Instant) -> Option<Lease> {
+    fn withdraw(&mut self, gateway: &mut Gateway, now: Instant) -> Option<Box<Lease>> {
         match core::mem::replace(&mut self.state, State::Ended(None)) {
             State::Prefilling(mut lease)
             | State::Sent(mut lease)

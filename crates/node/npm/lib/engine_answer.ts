@@ -1,5 +1,5 @@
 /** What an exchange asks and what it answers, without a transport. */
-import type { Outcome, ReportedUsage } from '../native/index.js';
+import { replyHeaderNames, type Outcome, type ReportedUsage } from '../native/index.js';
 import type { Abort, Signal } from './abort.js';
 import type { Call, ForwardOptions } from './forward.js';
 import type { RawHeaders } from './headers.js';
@@ -14,6 +14,9 @@ export interface EngineAnswer {
   /** Nothing more is read: closes the connection, unless the body has ended. */
   cancel(): void;
 }
+
+/** The headers of an answer that may reach the client. */
+export const REPLY_HEADERS: ReadonlySet<string> = new Set(replyHeaderNames());
 
 /** What a host's function returned is no answer: its mistake, not that of the endpoint. */
 export class NoAnswer extends Error {}

@@ -9,71 +9,31 @@
  *    └──────────┘ another endpoint, while nothing has been sent to the client
  * ```
  */
-import {
-  NativeExchange,
-  addUsage as addUsageTo,
-  replyHeaderNames,
-  type ExchangeOutput,
-  type Outcome,
-  type ReportedUsage,
-} from '../native/index.js';
+import type { ExchangeOutput, NativeExchange, Outcome, ReportedUsage } from '../native/index.js';
 import { Abort, type Signal } from './abort.js';
-import { NoAnswer, type Ask, type EngineAnswer, type ExchangeOptions, type Reply } from './engine_answer.js';
+import { NoAnswer, REPLY_HEADERS, type EngineAnswer, type Reply } from './engine_answer.js';
 import { Deadline } from './deadline.js';
 import { guarded, RejectedError } from './errors.js';
-import { discard, randomSalt, whole, type Prefilling } from './prefill.js';
-import { readWire } from './prompt.js';
+import { pairsOf } from './headers.js';
+import { discard, prefilling, type Prefilling } from './prefill.js';
+import { readWire, type OwnBytes } from './prompt.js';
 import { refused } from './refused.js';
 import type { AcquireOptions, Failure, HttpRequest } from './request.js';
 import type { CloseReason } from './response.js';
 import type { Scheduler } from './scheduler.js';
-import { Idle, idleLimit } from './stream.js';
-import { checkSignal, number, numbers, optionalBoolean, optionalString } from './validate.js';
+import { Idle } from './stream.js';
 import type { Dispatch } from './values.js';
 
 type DecideOptions = Omit<AcquireOptions, 'signal'> & { signal?: Signal | undefined };
 
-/** Serves a request. See `Scheduler.forward`. */
-export async function exchange(
-  scheduler: Scheduler,
-  ask: Ask,
-  request: HttpRequest,
-  options: ExchangeOptions,
-): Promise<Reply> {
-  const {
-    attempts = 3, answersAs, addUsage, connector, bootstrapPort, primaryPort, idleTimeoutMs, expires, ...others
-  } = options;
-  const limit = idleLimit({ idleTimeoutMs });
-  const exclusions = others.exclude === undefined ? undefined : numbers('exclude', others.exclude);
-  checkSignal(options.signal);
-  checkSignal(expires);
-  const stages =
-    connector === undefined ? null : { connector, bootstrapPort, primaryPort, roomSalt: randomSalt() };
-  const path = String(request.path ?? '');
-  const model = optionalString('answersAs', answersAs);
-  const addsUsage = optionalBoolean('addUsage', addUsage) ?? false;
-  const asking = addsUsage
-    ? guarded(() => addUsageTo(readWire('body', request.body), undefined, path))
-    : null;
-  const asked = asking === null ? request : { ...request, body: asking };
-  const native = guarded(() =>
-    new NativeExchange(path, number('attempts', attempts), exclusions, stages, model, asking !== null, limit));
-  const changes = stages !== null || addsUsage;
-  const askEngine: AskEngine = (url, headers, attempt) => {
-    const body = changes ? native.callBody(path, readWire('body', asked.body)) : undefined;
-    return ask(url, attempt, { headers: headers as [string, string][], body });
-  };
-  return new Exchange(scheduler, native, options.signal, expires).run(askEngine, asked, others);
-}
-
 /** Calls an endpoint with the body of the exchange's latest output. */
-type AskEngine = (url: string, headers: string[][], attempt: Abort) => Promise<EngineAnswer>;
+export type AskEngine = (url: string, headers: string[][], attempt: Abort) => Promise<EngineAnswer>;
 
 /** The failed prefill has ended the wait for the other endpoint. */
 const SUPERSEDED = Symbol('superseded');
 
 /** The request on its way, and then its reply. It refers to no stream of its client. */
-class Exchange implements Reply {
+export class Exchange implements Reply {
   status = 0;
   headers: [string, string][] = [];
   dispatch: Dispatch | undefined;
@@ -105,6 +65,8 @@ class Exchange implements Reply {
   /** Ends the wait for the head of the attempt. */
   #leaveHead: ((reason: unknown) => void) | undefined;
   #answer: EngineAnswer | undefined;
+  /** The answer's status, and its headers that may reach the client: names and values in turn. */
+  #head: readonly [number, readonly string[]] = [0, []];
   #dispatched: Dispatch | undefined;
   /** Why the latest answer broke, or ended before its time. */
   #error: unknown;
@@ -198,7 +160,6 @@ class Exchange implements Reply {
   }
 
   async #dispatch(request: HttpRequest, options: DecideOptions): Promise<void> {
-    const { native } = this.#scheduler;
     try {
       if (this.#dispatched !== undefined) {
         options.exclude = this.#native.excluded;
@@ -207,28 +168,23 @@ class Exchange implements Reply {
       const dispatch = decided instanceof Promise ? await decided : decided;
       const { requestId, endpointId, firstTokenIn, streams } = dispatch;
       this.#dispatched = dispatch;
-      this.#next = this.#input((now) =>
-        this.#native.handleDispatch(native, now, requestId, endpointId, firstTokenIn, streams));
+      const next = this.#input((now) =>
+        this.#native.handleDispatch(now, requestId, endpointId, firstTokenIn, streams));
+      this.#next = typeof next === 'object' ? next : next ? { kind: 'send', url: dispatch.endpointName } : null;
     } catch (error) {
       if (!(error instanceof RejectedError)) {
         throw error;
       }
       const { code, evicted, retryAfterMs, sentence } = refused(error);
       this.#input((now) =>
-        this.#native.handleRefusal(native, now, code, evicted, retryAfterMs, sentence));
+        this.#native.handleRefusal(now, code, evicted, retryAfterMs, sentence));
     }
   }
 
   /** Sends the request to the prefilling endpoint. */
   #prefill(ask: AskEngine, { requestId = 0, url = '', headers = [] }: ExchangeOutput): void {
     this.#abort();
-    const attempt = new Abort();
-    const left = new Promise<undefined>((resolve) => {
-      attempt.addEventListener('abort', () => resolve(undefined));
-    });
-    const answer = whole(() => ask(url, headers, attempt), this.#native.prefillAnswer);
-    const ended = Promise.race([answer.catch(() => undefined), left]);
-    this.#prefilling = { requestId, attempt, ended };
+    this.#prefilling = prefilling(requestId, (attempt) => ask(url, headers, attempt), this.#native.prefillAnswer);
   }
 
   /** Waits for the prefill, before which the endpoint is not asked. */
@@ -240,18 +196,16 @@ class Exchange implements Reply {
     }
     attempt.abort();
     this.#prefilling = undefined;
-    const { native } = this.#scheduler;
-    this.#input((now) => this.#native.handlePrefillFailure(native, now, requestId, 'timeout'));
+    this.#input((now) => this.#native.handlePrefillFailure(now, requestId, 'timeout'));
   }
 
   #endPrefill(requestId: number, answer: { status: number; body: Uint8Array } | undefined): void {
     this.#prefilling = undefined;
-    const { native } = this.#scheduler;
     this.#input((now) => {
       if (answer === undefined) {
-        this.#native.handlePrefillFailure(native, now, requestId, 'unreachable');
+        this.#native.handlePrefillFailure(now, requestId, 'unreachable');
       } else {
-        this.#native.handlePrefilled(native, now, requestId, answer.status, answer.body);
+        this.#native.handlePrefilled(now, requestId, answer.status, answer.body);
       }
     });
   }
@@ -285,7 +239,7 @@ class Exchange implements Reply {
     return (await this.#waits.wait(value))?.value;
   }
 
-  async #send(ask: AskEngine, { url = '', headers = [] }: ExchangeOutput): Promise<void> {
+  async #send(ask: AskEngine, { url = '', headers: own = [] }: ExchangeOutput): Promise<void> {
     this.#abortAnswer();
     this.#error = undefined;
     const attempt = (this.#attempt = new Abort());
@@ -294,10 +248,17 @@ class Exchange implements Reply {
     let sent: Promise<EngineAnswer> | undefined;
     let arrived: { answer: EngineAnswer } | typeof SUPERSEDED | undefined;
     try {
-      sent = ask(url, headers, attempt);
-      const head = this.#head(sent);
-      arrived = await (staged ? this.#wait(head) : this.#inTime(since, head));
+      sent = ask(url, own, attempt);
+      const head = this.#headOf(sent);
+      if (staged) {
+        arrived = await this.#wait(head);
+      } else {
+        this.#deadline.start(since, true);
+        arrived = await head;
+        this.#deadline.end();
+      }
     } catch (error) {
+      this.#deadline.end();
       if (error instanceof NoAnswer) {
         throw error.cause;
       }
@@ -319,26 +280,18 @@ class Exchange implements Reply {
     this.#hasAnswer = true;
     const { status, headers: given } = arrived.answer;
     const now = this.#scheduler.clock();
-    guarded(() => this.#native.handleHead(staged ? undefined : since, now, status, given.of(REPLY_HEADERS)));
+    const headers = given.of(REPLY_HEADERS);
+    this.#head = [status, headers];
+    guarded(() => this.#native.handleHead(staged ? undefined : since, now, status, headers));
     this.#next = null;
   }
 
   /** The head of an answer; undefined if the wait for it takes too long. */
-  #head(sent: Promise<EngineAnswer>): Promise<{ answer: EngineAnswer } | undefined> {
+  #headOf(sent: Promise<EngineAnswer>): Promise<{ answer: EngineAnswer } | undefined> {
     return new Promise((resolve, reject) => {
       this.#leaveHead = (reason) => (reason === LATE ? resolve(undefined) : reject(reason));
       sent.then((answer) => resolve({ answer }), reject);
     });
-  }
-
-  /** The head, or undefined after the idle limit. */
-  async #inTime<T>(since: number, head: Promise<T>): Promise<T> {
-    this.#deadline.start(since, true);
-    try {
-      return await head;
-    } finally {
-      this.#deadline.end();
-    }
   }
 
   /** The endpoint has taken too long. */
@@ -378,7 +331,7 @@ class Exchange implements Reply {
   async #readStaged(): Promise<Uint8Array | undefined> {
     let step: { value: Uint8Array | undefined } | typeof SUPERSEDED | undefined;
     try {
-      step = await this.#wait(this.#answer?.read().then(boxed) ?? END);
+      step = await this.#wait(boxed(this.#answer));
     } catch (error) {
       this.#close('broken', error);
       return undefined;
@@ -399,14 +352,15 @@ class Exchange implements Reply {
   /** Hands a chunk in. Returns it if the client gets it as it is. */
   #chunk(since: number | undefined, read: Uint8Array): Uint8Array | undefined {
     const chunk = readWire('chunk', read);
-    const { native } = this.#scheduler;
-    const next = this.#input((now) => this.#native.handleChunk(native, since, now, chunk));
-    if (typeof next === 'object') {
-      this.#next = next;
-      return undefined;
-    }
-    this.#next = null;
-    return next ? chunk : undefined;
+    const next = this.#input((now) => this.#native.handleChunk(since, now, chunk));
+    this.#next = typeof next === 'object' ? next : next === BEGINS ? this.#begin(chunk) : null;
+    return next === PASSED_ON ? chunk : undefined;
+  }
+
+  /** The reply with the head of the engine's answer, and its first chunk. */
+  #begin(chunk: Uint8Array): ExchangeOutput {
+    const [status, headers] = this.#head;
+    return { kind: 'reply', status, headers: pairsOf(headers), isAnswer: true, body: chunk as OwnBytes };
   }
 
   /** The answer has ended, by itself or by the deadline. */
@@ -466,8 +420,7 @@ class Exchange implements Reply {
   }
 
   #unreachable(failure: Failure): void {
-    const { native } = this.#scheduler;
-    this.#input((now) => this.#native.handleUnreachable(native, now, failure));
+    this.#input((now) => this.#native.handleUnreachable(now, failure));
   }
 
   #close(close: CloseReason, error: unknown): void {
@@ -479,8 +432,9 @@ class Exchange implements Reply {
       return;
     }
     this.#mayHaveEnded = true;
-    const { native } = this.#scheduler;
-    this.#isOver = this.#input((now) => this.#native.handleClose(native, now, close));
+    this.#isOver = this.#input((now) => this.#native.handleClose(now, close));
+    // Nothing is left to poll.
+    this.#next = this.#isOver ? null : this.#next;
     const isWhole = this.#isOver || this.#native.isWhole;
     this.#error = isWhole ? undefined : (error ?? new Error('the engine did not finish its answer'));
   }
@@ -489,9 +443,9 @@ class Exchange implements Reply {
     this.#hasEnded = true;
     this.#signal?.removeEventListener('abort', this.#leave);
     this.#expires?.removeEventListener('abort', this.#expire);
-    const { closed, native } = this.#scheduler;
+    const { closed } = this.#scheduler;
     if (!closed && !this.#isOver && !this.#native.ended) {
-      this.#input((now) => this.#native.handleClientDisconnected(native, now));
+      this.#input((now) => this.#native.handleClientDisconnected(now));
     }
     this.#abort();
   }
@@ -526,17 +480,16 @@ class Exchange implements Reply {
   }
 }
 
-/** A chunk may be undefined, and so may a step that took too long. */
-const boxed = (value: Uint8Array | undefined) => ({ value });
+/** The next chunk of an answer, which may be undefined, and so may a step that took too long. */
+async function boxed(answer: EngineAnswer | undefined): Promise<{ value: Uint8Array | undefined }> {
+  return { value: await answer?.read() };
+}
+
+/** What a chunk of an answer may be, beside another output. */
+const [PASSED_ON, BEGINS] = [1, 2];
 
 /** What an exchange begins with. */
 const FIRST: ExchangeOutput = { kind: 'dispatch' };
 
 /** The wait for a head has ended because of the idle limit. */
 const LATE = Symbol('late');
-
-/** The headers of an answer that may reach the client. */
-const REPLY_HEADERS: ReadonlySet<string> = new Set(replyHeaderNames());
-
-/** The end of a body that does not exist. */
-const END = Promise.resolve({ value: undefined });

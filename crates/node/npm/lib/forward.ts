@@ -2,7 +2,7 @@
  * `Scheduler.forward`: the exchange over web-standard `Response` and `ReadableStream`.
  */
 import { NoAnswer, type EngineAnswer, type Reply } from './engine_answer.js';
-import { exchange } from './exchange.js';
+import { serve } from './serve.js';
 import { abandonedStreams } from './finalization.js';
 import type { Abort } from './abort.js';
 import { RawHeaders } from './headers.js';
@@ -67,7 +67,7 @@ export async function forward(
   options: ForwardOptions,
 ): Promise<Response> {
   const ask = async (url: string, { signal }: Abort, call: Call) => answerOf(await send(url, signal, call));
-  const reply = await exchange(scheduler, ask, request, options);
+  const reply = await serve(scheduler, ask, request, options);
   const { status, headers } = reply;
   if (BODILESS.includes(status)) {
     reply.end();

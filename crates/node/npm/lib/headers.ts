@@ -47,6 +47,15 @@ export class RawHeaders implements Iterable<[string, string]> {
   }
 }
 
+/** Names in lower case, and values, of a list that has them in turn. */
+export function pairsOf(list: readonly string[]): [string, string][] {
+  const pairs: [string, string][] = [];
+  for (let at = 0; at < list.length; at += 2) {
+    pairs.push([(list[at] as string).toLowerCase(), list[at + 1] as string]);
+  }
+  return pairs;
+}
+
 /** Names and values in turn, of the headers that mean something, or of all. */
 export function readHeaderList(what: string, source: unknown, all = false): string[] {
   if (source instanceof RawHeaders) {

@@ -1,5 +1,5 @@
 /** The prefills of disaggregated requests, on endpoints of their own. */
-import type { Abort } from './abort.js';
+import { Abort } from './abort.js';
 import type { EngineAnswer } from './engine_answer.js';
 
 /** A prefill that has not ended. */
@@ -16,8 +16,18 @@ export function randomSalt(): number {
   return (high >>> 11) * 2 ** 32 + low;
 }
 
-/** The whole answer of a prefilling endpoint, of at most `limit` bytes. */
-export async function whole(
+/** Asks a prefilling endpoint, whose answer has at most `limit` bytes. */
+export function prefilling(requestId: number, ask: (attempt: Abort) => Promise<EngineAnswer>, limit: number): Prefilling {
+  const attempt = new Abort();
+  const left = new Promise<undefined>((resolve) => {
+    attempt.addEventListener('abort', () => resolve(undefined));
+  });
+  const answer = whole(() => ask(attempt), limit);
+  return { requestId, attempt, ended: Promise.race([answer.catch(() => undefined), left]) };
+}
+
+/** The whole answer of a prefilling endpoint. */
+async function whole(
   ask: () => Promise<EngineAnswer>,
   limit: number,
 ): Promise<{ status: number; body: Uint8Array }> {

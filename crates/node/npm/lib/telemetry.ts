@@ -27,7 +27,9 @@ import { RejectedError, SlotwiseError } from './errors.js';
 import type { HeaderSource } from './headers.js';
 import { pairs } from './gates.js';
 import {
+  isSetUp,
   loadApi,
+  NAME,
   type Api,
   type Attributes,
   type Histogram,
@@ -102,9 +104,9 @@ export class Telemetry {
     this.#now = now;
   }
 
-  /** Whether the package `@opentelemetry/api` is installed. */
+  /** Whether `@opentelemetry/api` is installed, and something takes the spans or the metrics. */
   get enabled(): boolean {
-    return this.#instruments !== undefined;
+    return this.#instruments?.isTaken ?? false;
   }
 
   /** Observes one request from now on, until its `end`. */
@@ -236,11 +238,14 @@ class Instruments {
   readonly tokens: Histogram;
   readonly #api: Api;
   readonly #tracer: Tracer;
+  #isTaken: boolean;
 
-  constructor(api: Api, { tracerProvider = api.trace, meterProvider = api.metrics }: TelemetryOptions) {
+  constructor(api: Api, options: TelemetryOptions) {
+    const { tracerProvider = api.trace, meterProvider = api.metrics } = options;
     this.#api = api;
-    this.#tracer = tracerProvider.getTracer('slotwise');
-    const meter = meterProvider.getMeter('slotwise');
+    this.#isTaken = tracerProvider !== api.trace || meterProvider !== api.metrics;
+    this.#tracer = tracerProvider.getTracer(NAME);
+    const meter = meterProvider.getMeter(NAME);
     const histogram = (name: string, unit: string, description: string, explicitBucketBoundaries: number[]) =>
       meter.createHistogram(name, { unit, description, advice: { explicitBucketBoundaries } });
     this.duration = histogram(
@@ -253,6 +258,11 @@ class Instruments {
       'Time per output token after the first token of successful responses.', TOKEN_SECONDS);
     this.tokens = histogram(
       'gen_ai.client.token.usage', '{token}', 'Number of input and output tokens used.', TOKENS);
+  }
+
+  /** Whether the host has passed a provider, or has set up an SDK since. */
+  get isTaken(): boolean {
+    return (this.#isTaken ||= isSetUp(this.#api));
   }
 
   start(given: Attributes, carrier: Record<string, string>): Span {

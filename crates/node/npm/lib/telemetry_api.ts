@@ -23,6 +23,11 @@ export interface TracerProvider {
   getTracer(name: string): Tracer;
 }
 
+/** The global provider of tracers, which stands for the SDK's once there is one. */
+interface GlobalTracerProvider extends TracerProvider {
+  getDelegateTracer?(name: string): Tracer | undefined;
+}
+
 /** A histogram. */
 export interface Histogram {
   record(value: number, attributes: Attributes): void;
@@ -46,8 +51,12 @@ export interface Api {
   readonly SpanKind: { readonly SERVER: number };
   readonly SpanStatusCode: { readonly ERROR: number };
   readonly ROOT_CONTEXT: unknown;
-  readonly trace: TracerProvider & { setSpan(context: unknown, span: Span): unknown };
+  readonly trace: TracerProvider & {
+    getTracerProvider(): GlobalTracerProvider;
+    setSpan(context: unknown, span: Span): unknown;
+  };
   readonly metrics: MeterProvider;
+  createNoopMeter(): Meter;
   readonly context: { active(): unknown; with<T>(context: unknown, call: () => T): T };
   readonly propagation: {
     extract(context: unknown, carrier: Record<string, string>): unknown;
@@ -63,3 +72,13 @@ export function loadApi(): Api | undefined {
     return undefined;
   }
 }
+
+/** Whether the host has set up an SDK. Until then, the API's own tracers and meters do nothing. */
+export function isSetUp({ trace, metrics, createNoopMeter }: Api): boolean {
+  const provider = trace.getTracerProvider();
+  const traces = provider.getDelegateTracer === undefined || provider.getDelegateTracer(NAME) !== undefined;
+  return traces || metrics.getMeter(NAME) !== createNoopMeter();
+}
+
+/** The name of the instrumentation. */
+export const NAME = 'slotwise';

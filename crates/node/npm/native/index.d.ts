@@ -26,21 +26,24 @@ export declare class NativeExchange {
    * Negative numbers of attempts count as one. The idle limit is in milliseconds, and Infinity
    * for none.
    */
-  constructor(path: string, attempts: number, exclude?: Array<number> | undefined | null, connector?: KvConnectorOptions | null, answersAs?: string | undefined | null, dropUsage?: boolean | undefined | null, idleLimit?: number | undefined | null)
+  constructor(scheduler: NativeScheduler, path: string, attempts: number, exclude?: Array<number> | undefined | null, connector?: KvConnectorOptions | null, answersAs?: string | undefined | null, dropUsage?: boolean | undefined | null, idleLimit?: number | undefined | null)
   /** The next output. */
   poll(): ExchangeOutput | null
   /** The body for the endpoint of the latest `prefill` or `send`, from the client's. */
   callBody(path: string, body: Uint8Array): ReturnType<Uint8Array['slice']>
   /** The prefilling endpoint has answered. */
-  handlePrefilled(scheduler: NativeScheduler, now: number, requestId: number, status: number, body: Uint8Array): void
+  handlePrefilled(now: number, requestId: number, status: number, body: Uint8Array): void
   /** The prefilling endpoint returned no whole answer. */
-  handlePrefillFailure(scheduler: NativeScheduler, now: number, requestId: number, failure: string): void
-  /** The request was dispatched. Returns the next output. */
-  handleDispatch(scheduler: NativeScheduler, now: number, requestId: number, endpointId: number, firstTokenIn: number, streams: boolean): ExchangeOutput | null
+  handlePrefillFailure(now: number, requestId: number, failure: string): void
+  /**
+   * The request was dispatched. Returns the next output, or true if the host sends what the
+   * client has sent to the endpoint of the dispatch: an object costs more.
+   */
+  handleDispatch(now: number, requestId: number, endpointId: number, firstTokenIn: number, streams: boolean): boolean | ExchangeOutput
   /** The request is refused for the reason of this code. */
-  handleRefusal(scheduler: NativeScheduler, now: number, reason: string, evicted: boolean, retryAfter?: number | undefined | null, message?: string | undefined | null): void
+  handleRefusal(now: number, reason: string, evicted: boolean, retryAfter?: number | undefined | null, message?: string | undefined | null): void
   /** The endpoint returned no headers. */
-  handleUnreachable(scheduler: NativeScheduler, now: number, failure: string): void
+  handleUnreachable(now: number, failure: string): void
   /**
    * The endpoint responds with this status and these headers: names and values in turn. The host
    * has waited for them since this time, unless it has called `startWait`.
@@ -48,19 +51,24 @@ export declare class NativeExchange {
   handleHead(since: number | undefined | null, now: number, status: number, headers: Array<string>): void
   /**
    * A chunk of the response's body, for which the host has waited since this time, unless it has
-   * called `startWait`. Returns the next output, or true if the host sends the chunk to the
-   * client itself, or else false.
+   * called `startWait`. Returns the next output, or what costs less than an object:
+   *
+   * | number | the host |
+   * |---|---|
+   * | 0 | waits for the next chunk |
+   * | 1 | sends the chunk to the client itself |
+   * | 2 | begins the reply with the status and the headers that it passed in, and this chunk |
    */
-  handleChunk(scheduler: NativeScheduler, since: number | undefined | null, now: number, chunk: Uint8Array): boolean | ExchangeOutput
+  handleChunk(since: number | undefined | null, now: number, chunk: Uint8Array): 0 | 1 | 2 | ExchangeOutput
   /**
    * The connection to the endpoint ended. Returns whether its answer is whole and the reply ends
    * with it: no output follows then.
    */
-  handleClose(scheduler: NativeScheduler, now: number, close: string): boolean
+  handleClose(now: number, close: string): boolean
   /** Whether the latest answer is whole. */
   get isWhole(): boolean
   /** The client disconnected. */
-  handleClientDisconnected(scheduler: NativeScheduler, now: number): void
+  handleClientDisconnected(now: number): void
   /** Waits for the endpoint from now on: the longest time in milliseconds. */
   startWait(now: number): number | null
   /** Waits no longer. */

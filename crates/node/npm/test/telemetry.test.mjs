@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { after, before, test } from 'node:test';
-import { context, propagation, SpanKind, trace } from '@opentelemetry/api';
+import { context, metrics, propagation, SpanKind, trace } from '@opentelemetry/api';
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
 import { W3CTraceContextPropagator } from '@opentelemetry/core';
 import { AggregationTemporality, InMemoryMetricExporter, MeterProvider, PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics';
@@ -142,6 +142,22 @@ test('spans within a request are its children', () => {
   const inner = request.run(() => trace.getActiveSpan());
   request.end();
   assert.equal(inner.spanContext().spanId, observed.span.spanContext().spanId);
+});
+
+test('nothing is observed until the host has set up an SDK', (t) => {
+  t.after(() => (trace.disable(), metrics.disable()));
+  for (const setUp of [
+    () => trace.setGlobalTracerProvider(new BasicTracerProvider()),
+    () => metrics.setGlobalMeterProvider(new MeterProvider()),
+  ]) {
+    const telemetry = new Telemetry();
+    assert.equal(telemetry.enabled, false);
+    setUp();
+    assert.equal(telemetry.enabled, true);
+    trace.disable();
+    metrics.disable();
+  }
+  assert.ok(new Observed().telemetry.enabled, 'providers that are passed in count, too');
 });
 
 test('operations have the names of the conventions', () => {

@@ -14,6 +14,7 @@ mod legs;
 mod requests;
 
 use std::cell::RefCell;
+use std::rc::Rc;
 
 use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
@@ -31,9 +32,13 @@ use crate::request::Bytes;
 #[napi]
 #[derive(Debug)]
 pub struct NativeScheduler {
-    /// None after `close`. The cell is never borrowed while JavaScript runs.
-    state: RefCell<Option<State>>,
+    state: Shared,
 }
+
+/// The state of a scheduler, which its exchanges use too: none after `close`. The cell is never
+/// borrowed while JavaScript runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared(Rc<RefCell<Option<State>>>);
 
 /// The gateway, and the buffers that read requests for it.
 #[derive(Debug)]
@@ -42,10 +47,17 @@ struct State {
     requests: RequestReader,
 }
 
+impl Shared {
+    /// The gateway; none after `close`.
+    pub(crate) fn gateway<T>(&self, call: impl FnOnce(&mut Gateway) -> T) -> Option<T> {
+        self.0.borrow_mut().as_mut().map(|state| call(&mut state.gateway))
+    }
+}
+
 impl NativeScheduler {
     /// Looks at the scheduler.
     fn query<T>(&self, call: impl FnOnce(&slotwise::Scheduler) -> Result<T>) -> Result<T> {
-        call(self.state.borrow().as_ref().ok_or_else(closed)?.gateway.scheduler())
+        call(self.state.0.borrow().as_ref().ok_or_else(closed)?.gateway.scheduler())
     }
 
     /// Makes an input.
@@ -54,12 +66,17 @@ impl NativeScheduler {
     }
 
     fn with<T>(&self, call: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
-        call(self.state.borrow_mut().as_mut().ok_or_else(closed)?)
+        call(self.state.0.borrow_mut().as_mut().ok_or_else(closed)?)
     }
 
     /// The gateway, for a lease; none after `close`.
     pub(crate) fn gateway<T>(&self, call: impl FnOnce(&mut Gateway) -> T) -> Option<T> {
-        self.state.borrow_mut().as_mut().map(|state| call(&mut state.gateway))
+        self.state.gateway(call)
+    }
+
+    /// The state, for an exchange.
+    pub(crate) fn shared(&self) -> Shared {
+        self.state.clone()
     }
 }
 
@@ -71,7 +88,7 @@ impl NativeScheduler {
         let config = slotwise::Config::try_from(config).map_err(|unfit| unfit.in_config())?;
         let scheduler = slotwise::Scheduler::new(config).map_err(invalid_config)?;
         let state = State { gateway: Gateway::new(scheduler), requests: RequestReader::new() };
-        Ok(Self { state: RefCell::new(Some(state)) })
+        Ok(Self { state: Shared(Rc::new(RefCell::new(Some(state)))) })
     }
 
     /// Changes the configuration. Without a seed, the current one stays.
@@ -91,7 +108,7 @@ impl NativeScheduler {
     /// Frees its memory.
     #[napi]
     pub fn close(&self) {
-        self.state.take();
+        self.state.0.take();
     }
 
     // The wake-up signal.

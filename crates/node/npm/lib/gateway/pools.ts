@@ -3,7 +3,7 @@ import type { Configuration } from '../configuration.js';
 import { typeError } from '../errors.js';
 import type { Data } from '../machine.js';
 import type { Ask, ExchangeOptions, Reply } from '../engine_answer.js';
-import { exchange } from '../exchange.js';
+import { serve } from '../serve.js';
 import type { HttpRequest } from '../request.js';
 import { Scheduler } from '../scheduler.js';
 
@@ -25,7 +25,7 @@ export class Pool {
 
   /** Serves a request by the pool's endpoints. */
   exchange(ask: Ask, request: HttpRequest, options: ExchangeOptions): Promise<Reply> {
-    return exchange(this.scheduler, ask, request, options);
+    return serve(this.scheduler, ask, request, options);
   }
 
   /** Whether no request waits or is in flight. */

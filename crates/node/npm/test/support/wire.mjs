@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { RejectedError, Scheduler } from 'slotwise';
 import * as wire from 'slotwise/wire';
+import headers from '../../dist/headers.js';
 import { NativeExchange } from '../../native/index.js';
 
 const fixtures = new URL('../../../../wire/tests/fixtures/', import.meta.url);
@@ -24,7 +25,9 @@ export class WireRunner {
   #scheduler = new Scheduler({ seed: 0 }, { now: () => this.#clock });
   #endpoints = [];
   #leases = new Map();
-  #exchange = new NativeExchange('', 3);
+  #exchange = new NativeExchange(this.#scheduler.native, '', 3);
+  /** What a reply begins with that has the head of the engine's answer. */
+  #head;
   /** Outputs of the exchange that its inputs have returned. */
   #returned = [FIRST];
 
@@ -207,55 +210,60 @@ export class WireRunner {
   disaggregate({ config }) {
     this.#scheduler = new Scheduler({ seed: 0, ...config }, { now: () => this.#clock });
     this.#endpoints = [];
-    this.#exchange = new NativeExchange('', 3);
+    this.#exchange = new NativeExchange(this.#scheduler.native, '', 3);
     this.#returned = [FIRST];
   }
 
   exchange({ input, ...how }) {
     const now = this.#clock;
-    const [exchange, native] = [this.#exchange, this.#scheduler.native];
+    const exchange = this.#exchange;
     let [passedOn, left] = [null, null];
     switch (input) {
       case 'new':
-        this.#exchange = new NativeExchange(how.path, how.attempts, undefined, fromCore(how), how.answers_as, how.drop_usage);
+        this.#exchange = new NativeExchange(
+          this.#scheduler.native, how.path, how.attempts, undefined, fromCore(how), how.answers_as, how.drop_usage);
         this.#returned = [FIRST];
         break;
       case 'pick': {
         const decision = this.#scheduler.pick('Hi', { model: 'm', exclude: exchange.excluded });
         const { requestId, endpointId, firstTokenIn, streams, reason, retryAfterMs } = decision;
         if (decision.kind === 'dispatch') {
-          this.#returned.push(exchange.handleDispatch(native, now, requestId, endpointId, firstTokenIn, streams));
+          const next = exchange.handleDispatch(now, requestId, endpointId, firstTokenIn, streams);
+          const url = this.#scheduler.endpoint(endpointId)?.name;
+          this.#returned.push(next === true ? { kind: 'send', url, headers: [] } : next || null);
         } else {
-          exchange.handleRefusal(native, now, reason, false, retryAfterMs);
+          exchange.handleRefusal(now, reason, false, retryAfterMs);
         }
         break;
       }
       case 'refuse':
-        exchange.handleRefusal(native, now, how.reason, false);
+        exchange.handleRefusal(now, how.reason, false);
         break;
       case 'prefilled':
-        exchange.handlePrefilled(native, now, how.request, how.status, bytes(how.body));
+        exchange.handlePrefilled(now, how.request, how.status, bytes(how.body));
         break;
       case 'prefill_failure':
-        exchange.handlePrefillFailure(native, now, how.request, how.failure);
+        exchange.handlePrefillFailure(now, how.request, how.failure);
         break;
       case 'unreachable':
-        exchange.handleUnreachable(native, now, how.failure);
+        exchange.handleUnreachable(now, how.failure);
         break;
       case 'head':
         exchange.handleHead(undefined, now, how.status, how.headers.flat());
+        this.#head = { kind: 'reply', status: how.status, headers: headers.pairsOf(how.headers.flat()) };
         break;
       case 'chunk': {
-        const next = exchange.handleChunk(native, undefined, now, bytes(how.chunk));
-        passedOn = next === true;
-        this.#returned.push(typeof next === 'object' ? next : null);
+        const next = exchange.handleChunk(undefined, now, bytes(how.chunk));
+        passedOn = next === 1;
+        const begins = next === 2 ? { ...this.#head, body: bytes(how.chunk) } : null;
+        this.#returned.push(typeof next === 'object' ? next : begins);
         break;
       }
       case 'close':
-        this.#returned.push(exchange.handleClose(native, now, how.close) ? { kind: 'end' } : null);
+        this.#returned.push(exchange.handleClose(now, how.close) ? { kind: 'end' } : null);
         break;
       case 'disconnect':
-        exchange.handleClientDisconnected(native, now);
+        exchange.handleClientDisconnected(now);
         break;
       case 'wait':
         left = exchange.startWait(now);
