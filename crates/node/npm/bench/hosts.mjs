@@ -11,7 +11,7 @@ export const ENGINES = 4;
 export const PATH = '/v1/chat/completions';
 export const BODY = JSON.stringify({ model: 'm', stream: true, messages: [{ role: 'user', content: 'Say x. '.repeat(64) }] });
 export const HEADERS = { 'content-type': 'application/json', authorization: 'Bearer sk-client' };
-const EVENT = Buffer.from('data: {"id":"1","choices":[{"index":0,"delta":{"content":"x"}}]}\n\n');
+const event = (number) => Buffer.from(`data: {"id":"1","choices":[{"index":0,"delta":{"content":" token${number}"}}]}\n\n`);
 const END = Buffer.from('data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n');
 const STREAM = { 'content-type': 'text/event-stream' };
 
@@ -22,9 +22,10 @@ async function listening(server) {
   return `http://127.0.0.1:${server.address().port}`;
 }
 
-/** Engines that stream events one turn apart; `x-hold` keeps a stream open until `release`. */
+/** Engines that stream different events, one turn apart; `x-hold` keeps a stream open until `release`. */
 export async function runEngines(events) {
   const held = [];
+  const answer = Array.from({ length: events }, (_, number) => event(number));
   const engine = () =>
     createServer({ keepAliveTimeout: 600_000 }, (request, response) => {
       if (request.method === 'GET') {
@@ -34,19 +35,19 @@ export async function runEngines(events) {
       request.resume();
       request.on('end', () => {
         response.writeHead(200, STREAM);
-        response.write(EVENT);
+        response.write(answer[0]);
         if (request.headers['x-hold'] !== undefined) {
           held.push(response);
           return;
         }
-        let left = events - 1;
+        let at = 1;
         const next = () => {
-          if (left === 0) {
+          if (at >= events) {
             response.end(END);
             return;
           }
-          left -= 1;
-          response.write(EVENT);
+          response.write(answer[at]);
+          at += 1;
           setImmediate(next);
         };
         setImmediate(next);

