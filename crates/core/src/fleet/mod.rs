@@ -114,7 +114,8 @@ impl Fleet {
         self.now
     }
 
-    /// Computes best cases anew that are no lower bounds at this time.
+    /// Computes best cases anew that are no lower bounds at this time. Without it, searches weigh
+    /// all endpoints.
     pub(crate) fn renew_bounds(&mut self) {
         let learned = self.learned_means();
         self.pool.renew_bounds(self.now, &learned);

@@ -28,6 +28,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::num::NonZeroU32;
 
+use smallvec::SmallVec;
+
 use crate::endpoint::{Endpoint, EndpointId};
 use crate::load::Load;
 use crate::time::Instant;
@@ -59,6 +61,9 @@ pub(crate) struct Pool {
     slots: Vec<Option<Slot>>,
     /// In parallel with `slots`.
     bounds: Bounds,
+    /// Slots whose best cases have not followed a change yet. Few, so that one search computes few
+    /// of them.
+    stale: SmallVec<[u32; MOST_STALE]>,
     /// In parallel with `slots`.
     ties: Vec<Tie>,
     /// What a scheduling profile reads of all slots; `None` until a profile is set.
@@ -94,6 +99,10 @@ pub(crate) struct Pool {
     limit: usize,
 }
 
+/// The first token and the end of a request are one update of its endpoint, and most searches
+/// follow upon a few.
+const MOST_STALE: usize = 8;
+
 /// What distinguishes the endpoint in a slot from endpoints of equal cost.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tie {
@@ -108,6 +117,7 @@ impl Pool {
         Self {
             slots: Vec::new(),
             bounds: Bounds::default(),
+            stale: SmallVec::new(),
             ties: Vec::new(),
             marks: None,
             generations: Vec::new(),
@@ -390,7 +400,7 @@ impl Pool {
         }
     }
 
-    /// Recomputes an endpoint's best case after a change of its load or description.
+    /// Follows a change of an endpoint's load or description.
     fn refresh_bounds(&mut self, id: EndpointId) {
         if let Some(shared) = &mut self.shared {
             shared.insert(id.slot);
@@ -398,17 +408,22 @@ impl Pool {
         self.rebound(id);
     }
 
+    /// Has an endpoint's best case computed anew before the next search.
     fn rebound(&mut self, id: EndpointId) {
-        if let Some(slot) = self.slots[id.slot as usize].as_ref().filter(|slot| slot.id == id) {
-            let best_case = BestCase::of(slot, |slot| self.forecast.least(slot));
-            self.bounds.set(id.slot, best_case);
-            self.ties[id.slot as usize] = Tie { key: slot.key, layout: slot.layout };
-            if let Some(marks) = &mut self.marks {
-                marks.set_open_capacity(id.slot, slot.open_capacity());
+        let Ok(slot) = self.get(id) else { return };
+        let reschedules = slot.in_flight.unreported_end() != slot.prefill_ends;
+        if let Some(marks) = &mut self.marks {
+            let slot = self.slots[id.slot as usize].as_ref();
+            marks.set_open_capacity(id.slot, slot.map_or(0, Slot::open_capacity));
+        }
+        if reschedules {
+            self.reschedule_prefill(id);
+        }
+        if !self.stale.contains(&id.slot) {
+            if self.stale.len() == MOST_STALE {
+                self.renew_stale();
             }
-            if slot.in_flight.unreported_end() != slot.prefill_ends {
-                self.reschedule_prefill(id);
-            }
+            self.stale.push(id.slot);
         }
     }
 }

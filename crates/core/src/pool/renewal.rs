@@ -1,16 +1,17 @@
 //! Lower bounds that are computed anew for all endpoints, as learned speeds and the external load
 //! that best cases count change with time.
 
-use super::Pool;
 use super::best_case::{BestCase, LeastExternal};
 use super::bounds::Bounds;
 use super::forecast::LearnedMeans;
+use super::{Pool, Tie};
 use crate::cost::settle_speeds;
 use crate::time::Instant;
 
 impl Pool {
     /// Updates the endpoints' learned speeds. Computes in **O(endpoints)**.
     pub(crate) fn settle(&mut self, now: Instant, learned: &LearnedMeans) {
+        self.renew_stale();
         settle_speeds(now, self.slots.iter_mut().flatten().map(|slot| &mut slot.speed));
         if self.forecast.is_active() {
             self.forecast(now, learned);
@@ -33,9 +34,10 @@ impl Pool {
         self.forecast.advance(now);
     }
 
-    /// Where best cases are no lower bounds at `now`, because external load may have become less,
-    /// they are computed anew, in **O(endpoints)**.
+    /// Lets best cases follow their endpoints. Where they are no lower bounds at `now`, because
+    /// external load may have become less, all are computed anew, in **O(endpoints)**.
     pub(crate) fn renew_bounds(&mut self, now: Instant, learned: &LearnedMeans) {
+        self.renew_stale();
         if !self.forecast.holds(now, &self.reports, learned) {
             self.forecast(now, learned);
         }
@@ -43,12 +45,23 @@ impl Pool {
 
     /// The best cases of all endpoints for the search's lower bounds, if they are such at `now`.
     pub(crate) fn bounds_at(&self, now: Instant, learned: &LearnedMeans) -> Option<&Bounds> {
-        self.forecast.holds(now, &self.reports, learned).then_some(&self.bounds)
+        let holds = self.stale.is_empty() && self.forecast.holds(now, &self.reports, learned);
+        holds.then_some(&self.bounds)
     }
 
     /// Whether best cases count external load.
     pub(crate) const fn has_forecast(&self) -> bool {
         self.forecast.is_active()
+    }
+
+    /// Computes the best cases of endpoints that have changed since.
+    pub(super) fn renew_stale(&mut self) {
+        for number in core::mem::take(&mut self.stale) {
+            let Some(slot) = &self.slots[number as usize] else { continue };
+            let best_case = BestCase::of(slot, |slot| self.forecast.least(slot));
+            self.bounds.set(number, best_case);
+            self.ties[number as usize] = Tie { key: slot.key, layout: slot.layout };
+        }
     }
 
     fn forecast(&mut self, now: Instant, learned: &LearnedMeans) {

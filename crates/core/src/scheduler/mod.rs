@@ -312,8 +312,6 @@ impl Scheduler {
             self.queueing.endpoint_changed(&self.fleet, id);
         }
         self.end_lingering(now);
-        // Best cases that these changes set may count external load beyond an old period.
-        self.fleet.renew_bounds();
         now
     }
 

@@ -110,6 +110,7 @@ impl Scheduler {
         ) -> Placement,
     ) -> Result<Dispatch, Rejected> {
         let now = self.advance(now);
+        self.fleet.renew_bounds();
         let (fleet, workspace) = (&self.fleet, &mut self.workspace);
         workspace.lookup.read(fleet, request, self.next_request);
         let Workspace { lookup, frontier, cycle } = workspace;

@@ -82,6 +82,7 @@ impl Scheduler {
     /// queued request.
     pub fn poll_decision(&mut self, now: Instant) -> Option<Decision> {
         let now = self.advance(now);
+        self.fleet.renew_bounds();
         let next = self.queueing.poll(&self.fleet, self.requests.len(), &mut self.workspace)?;
         Some(match next {
             Next::Dispatch(ready) => self.dispatch_queued(now, ready),
