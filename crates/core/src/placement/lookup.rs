@@ -310,9 +310,14 @@ impl Lookup {
         self.chains.get(id.chain as usize).levels.get(id.level as usize)
     }
 
-    /// Whether endpoints with this layout may use the level's chain; usually there is only one.
+    /// Whether all endpoints may use the same chain, as usual.
+    pub(super) fn has_one_chain(&self) -> bool {
+        self.chains.as_slice().len() == 1
+    }
+
+    /// Whether endpoints with this layout may use the level's chain, one of several.
     pub(super) fn may_serve(&self, id: LevelId, layout: BlockLayout) -> bool {
-        self.chains.as_slice().len() == 1 || self.chains.place_of(layout) == Some(id.chain as usize)
+        self.chains.place_of(layout) == Some(id.chain as usize)
     }
 
     /// A copy of the blocks for this endpoint, with the prompt's length.

@@ -39,6 +39,8 @@ pub(super) struct PrunedSearch<'a, B, L> {
     progress: f64,
     bound: &'a B,
     ties: TieBreaker<'a>,
+    /// Every endpoint may use the levels that are searched.
+    serves_all: bool,
     look: L,
     bar: Option<RankingKey>,
     /// Costs of this many nanoseconds are above the bar's.
@@ -51,32 +53,28 @@ pub(super) struct PrunedSearch<'a, B, L> {
     most_load: LoadClass,
 }
 
-/// Groups and endpoints that the search has found but not yet visited. The buffers are reused for
-/// the next search.
+/// The lower bounds of groups and endpoints that the search has found but not yet visited. A group
+/// is named by its first slot. The buffers are reused for the next search.
 #[derive(Debug, Default)]
 pub(crate) struct SearchFrontier {
     /// Endpoints that are bounded one by one.
     few: Vec<u32>,
-    chunks: Unvisited,
-    words: Unvisited,
-    slots: Unvisited,
+    chunks: Vec<RankingKey>,
+    words: Vec<RankingKey>,
+    slots: Vec<RankingKey>,
 }
 
-/// Members of one group. A group is named by its first slot.
-#[derive(Debug, Default)]
-struct Unvisited {
-    tied: Tied,
-    /// The lower bounds of others.
-    others: Vec<RankingKey>,
+/// The few members of a group with the least draws, in the order of these.
+#[derive(Debug)]
+struct Winners {
+    list: [(u64, u32); FEW_WINNERS],
+    count: usize,
+    /// The greatest draw, once there are that many.
+    last: u64,
 }
 
-/// Members as good as their group, in the order of their slots. The least draw wins.
-#[derive(Debug, Default)]
-struct Tied {
-    draws: Vec<u64>,
-    slots: Vec<u32>,
-}
-
+/// Usually the endpoints of a decision, and one more that is above their bar.
+const FEW_WINNERS: usize = 4;
 /// Up to this many holders are bounded one by one.
 const FEW: usize = 64;
 /// So are this many of more holders, if load classes leave no more below the bar. Groups rule out
@@ -106,6 +104,7 @@ where
             progress: InFlightLoad::progress(query.now),
             bound,
             ties: TieBreaker::for_prompt(fleet, lookup),
+            serves_all: lookup.has_one_chain(),
             look,
             bar: None,
             limit: f64::INFINITY,
@@ -126,7 +125,7 @@ where
                 self.set_floor(level);
                 let SearchFrontier { few, slots, .. } = frontier;
                 if level.holders().is_some_and(|holders| self.are_few(holders, few)) {
-                    self.each(id, level, few, &mut slots.others);
+                    self.each(id, level, few, slots);
                 } else {
                     self.all(id, level, frontier);
                 }
@@ -179,7 +178,7 @@ where
                     if chunk_number == 1
                         && level.holders().is_some_and(|holders| search.are_few(holders, few))
                     {
-                        search.each(id, level, few, &mut slots.others);
+                        search.each(id, level, few, slots);
                         done = true;
                     }
                     if !done {
@@ -197,8 +196,8 @@ where
         id: LevelId,
         level: &Level,
         chunk: &RankingKey,
-        words: &mut Unvisited,
-        slots: &mut Unvisited,
+        words: &mut Vec<RankingKey>,
+        slots: &mut Vec<RankingKey>,
     ) {
         let first = chunk.slot / WORD;
         let mut members = 0;
@@ -219,7 +218,13 @@ where
     }
 
     /// Searches the endpoints of a level that are in this word.
-    fn slots(&mut self, id: LevelId, level: &Level, word: &RankingKey, slots: &mut Unvisited) {
+    fn slots(
+        &mut self,
+        id: LevelId,
+        level: &Level,
+        word: &RankingKey,
+        slots: &mut Vec<RankingKey>,
+    ) {
         let number = word.slot / WORD;
         self.visit(
             (word, self.bounds.slots_of(word.slot), self.within(number, level.word(number))),
@@ -237,7 +242,7 @@ where
     fn visit(
         &mut self,
         (group, members, bits): (&RankingKey, Members<'_>, u64),
-        Unvisited { tied, others }: &mut Unvisited,
+        others: &mut Vec<RankingKey>,
         draw: impl Fn(&Self, u32) -> Option<u64>,
         rank: impl Fn(TieRank, u64) -> TieRank,
         mut visit: impl FnMut(&mut Self, &RankingKey),
@@ -245,16 +250,24 @@ where
         // Members as good as their group have its bound, and only their ranks differ: on an idle
         // pool, all are.
         let at_best = bits & members.at_best;
-        tied.clear();
-        for slot in members.slots(at_best) {
-            tied.extend(slot, draw(self, slot));
-        }
-        while let Some((drawn, slot)) = tied.take_least() {
-            let key = RankingKey { rendezvous: rank(group.rendezvous, drawn), slot, ..*group };
-            if !self.is_below(&key) {
-                break;
+        let mut left = at_best;
+        'best: while left != 0 {
+            let mut first = Winners::default();
+            for at in ones(left) {
+                match draw(self, members.slot(at)) {
+                    Some(draw) => first.add(draw, at),
+                    None => left &= !(1 << at),
+                }
             }
-            visit(self, &key);
+            for (drawn, at) in first {
+                left &= !(1 << at);
+                let (rendezvous, slot) = (rank(group.rendezvous, drawn), members.slot(at));
+                let key = RankingKey { rendezvous, slot, ..*group };
+                if !self.is_below(&key) {
+                    break 'best;
+                }
+                visit(self, &key);
+            }
         }
         others.clear();
         for (slot, best_case) in members.best_cases(bits & !at_best) {
@@ -333,7 +346,7 @@ where
     #[inline]
     fn tie_key(&self, id: LevelId, slot: u32) -> Option<u64> {
         let tie = self.fleet.pool.tie(slot);
-        self.lookup.may_serve(id, tie.layout).then_some(tie.key)
+        (self.serves_all || self.lookup.may_serve(id, tie.layout)).then_some(tie.key)
     }
 
     /// The lower bound of the key of an endpoint or of a group that begins at `slot`, if it is
@@ -407,29 +420,36 @@ fn above(cost: u64) -> f64 {
     if cost < 1 << 52 { (cost + 1) as f64 } else { f64::INFINITY }
 }
 
-impl Tied {
-    fn clear(&mut self) {
-        self.draws.clear();
-        self.slots.clear();
-    }
-
-    /// Adds a member, if it takes part in the draw.
-    fn extend(&mut self, slot: u32, draw: Option<u64>) {
-        if let Some(draw) = draw {
-            self.draws.push(draw);
-            self.slots.push(slot);
+impl Winners {
+    /// Adds a member that comes after the others, if it is one of the few.
+    #[inline(always)]
+    fn add(&mut self, draw: u64, member: u32) {
+        if draw >= self.last && self.count == FEW_WINNERS {
+            return;
         }
-    }
-
-    /// Takes the winner out; of equal draws, the one in the first slot.
-    fn take_least(&mut self) -> Option<(u64, u32)> {
-        let (mut least, mut at) = (*self.draws.first()?, 0);
-        for (other, draw) in self.draws.iter().enumerate() {
-            if *draw < least {
-                (least, at) = (*draw, other);
-            }
+        let mut place = self.count.min(FEW_WINNERS - 1);
+        while place > 0 && draw < self.list[place - 1].0 {
+            self.list[place] = self.list[place - 1];
+            place -= 1;
         }
-        Some((self.draws.remove(at), self.slots.remove(at)))
+        self.list[place] = (draw, member);
+        self.count = (self.count + 1).min(FEW_WINNERS);
+        self.last = self.list[FEW_WINNERS - 1].0;
+    }
+}
+
+impl Default for Winners {
+    fn default() -> Self {
+        Self { list: [(u64::MAX, 0); FEW_WINNERS], count: 0, last: u64::MAX }
+    }
+}
+
+impl IntoIterator for Winners {
+    type Item = (u64, u32);
+    type IntoIter = core::iter::Take<core::array::IntoIter<(u64, u32), FEW_WINNERS>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.list.into_iter().take(self.count)
     }
 }
 

@@ -149,18 +149,17 @@ impl Bounds {
 }
 
 impl<'a> Members<'a> {
-    /// The first slots of the members whose bits are set.
+    /// The first slot of member number `at`.
     #[inline(always)]
-    pub(crate) fn slots(self, members: u64) -> impl Iterator<Item = u32> + 'a {
-        ones(members).map(move |at| self.first + self.step * at)
+    pub(crate) fn slot(self, at: u32) -> u32 {
+        self.first + self.step * at
     }
 
-    /// The same with their best cases. Bits of members that do not exist are left out.
+    /// The first slots and the best cases of the members whose bits are set. Bits of members that
+    /// do not exist are left out.
     #[inline(always)]
     pub(crate) fn best_cases(self, members: u64) -> impl Iterator<Item = (u32, &'a BestCase)> {
-        ones(members).map_while(move |at| {
-            Some((self.first + self.step * at, self.best_cases.get(at as usize)?))
-        })
+        ones(members).map_while(move |at| Some((self.slot(at), self.best_cases.get(at as usize)?)))
     }
 }
 
@@ -236,9 +235,12 @@ fn equals(members: &[BestCase], best_case: &BestCase) -> u64 {
 pub(crate) fn ones(bits: u64) -> impl Iterator<Item = u32> {
     let mut left = bits;
     core::iter::from_fn(move || {
-        let first = (left != 0).then(|| left.trailing_zeros());
-        left &= left.wrapping_sub(1);
-        first
+        if left == 0 {
+            return None;
+        }
+        let first = left.trailing_zeros();
+        left &= left - 1;
+        Some(first)
     })
 }
 
