@@ -21,31 +21,16 @@ impl Pool {
         let OutcomeContext { endpoint, order, flow, since } = context;
         let Ok(slot) = self.get(endpoint) else { return };
         let (counts, in_rotation) = (slot.health.counts(order), slot.health.is_in_rotation());
-        let rates = [Class::Failed, Class::Unanswered, Class::Late]
-            .map(|class| self.elsewhere(now, slot, class));
         let (class, cause) = match outcome {
-            Outcome::Answered { late: false } => {
-                self.suspects.good(flow, endpoint.slot);
-                self.note(now, endpoint, in_rotation && counts, outcome);
-                let Some(slot) = self.slot_mut(endpoint) else { return };
-                let gate = |slot: &Slot| {
-                    (slot.health.state(), slot.health.is_closed(slot.in_flight.requests()))
-                };
-                let before = gate(slot);
-                if counts {
-                    slot.health.answered(rates.map(|(rate, _)| rate), false);
-                }
-                if gate(slot) != before {
-                    self.refresh_bounds(endpoint);
-                }
-                return;
-            }
+            Outcome::Answered { late: false } => return self.record_good(now, context),
             Outcome::Answered { late: true } => (Class::Late, BackoffCause::Late),
             Outcome::Unanswered => (Class::Unanswered, BackoffCause::Unanswered),
             Outcome::Failed { reached: true } => (Class::Failed, BackoffCause::Failed),
             Outcome::Failed { reached: false } => (Class::Failed, BackoffCause::Unreachable),
         };
+        let rates = self.all_elsewhere(now, slot);
         let (elsewhere, alone) = rates[class as usize];
+        let rates = Some(rates.map(|(rate, _)| rate));
         let own = self.suspects.bad(flow, endpoint.slot);
         self.note(now, endpoint, in_rotation && counts, outcome);
         let (rate, alone) = match own {
@@ -71,14 +56,14 @@ impl Pool {
             (true, Some(rate)) => {
                 let enough = slot.health.suspect(class, rate, alone);
                 if late {
-                    slot.health.answered(rates.map(|(rate, _)| rate), true);
+                    slot.health.answered(rates, true);
                 }
                 enough
             }
             (true, None) => false,
             // A late answer counts as an answer, unless the backoff was for lateness.
             (false, _) if late && slot.health.cause() != Some(BackoffCause::Late) => {
-                slot.health.answered(rates.map(|(rate, _)| rate), true);
+                slot.health.answered(rates, true);
                 false
             }
             (false, Some(rate)) if rate < BAD_RATE => true,
@@ -96,6 +81,24 @@ impl Pool {
         }
         self.reschedule_opening(endpoint);
         self.refresh_bounds(endpoint);
+    }
+
+    /// Records an answer in time.
+    fn record_good(&mut self, now: Instant, context: OutcomeContext) {
+        let OutcomeContext { endpoint, order, flow, .. } = context;
+        let Ok(slot) = self.get(endpoint) else { return };
+        let (counts, in_rotation) = (slot.health.counts(order), slot.health.is_in_rotation());
+        let rates = slot.health.is_suspected().then(|| self.all_elsewhere(now, slot));
+        self.suspects.good(flow, endpoint.slot);
+        self.note(now, endpoint, in_rotation && counts, Outcome::Answered { late: false });
+        let Some(slot) = self.slot_mut(endpoint).filter(|_| counts) else { return };
+        let gate =
+            |slot: &Slot| (slot.health.state(), slot.health.is_closed(slot.in_flight.requests()));
+        let before = gate(slot);
+        slot.health.answered(rates.map(|rates| rates.map(|(rate, _)| rate)), false);
+        if gate(slot) != before {
+            self.refresh_bounds(endpoint);
+        }
     }
 
     /// Keeps what remains of the predicted prefill of a request that ended before its first token.
@@ -169,6 +172,12 @@ impl Pool {
         let at = slot.health.opens_at();
         let before = core::mem::replace(&mut slot.health.noted, at);
         self.opens.replace(id.slot, before, at);
+    }
+
+    /// The [rates](Self::elsewhere) of all classes.
+    fn all_elsewhere(&self, now: Instant, slot: &Slot) -> [(f64, bool); 3] {
+        [Class::Failed, Class::Unanswered, Class::Late]
+            .map(|class| self.elsewhere(now, slot, class))
     }
 
     /// The rate of a class on the other endpoints, and whether they had no such outcome.

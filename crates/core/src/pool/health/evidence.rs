@@ -52,6 +52,11 @@ impl Evidence {
         *ratio <= if alone { THRESHOLD_ALONE } else { THRESHOLD }
     }
 
+    /// Whether there were no bad outcomes, or good ones have made up for them.
+    pub(super) fn is_none(&self) -> bool {
+        self.0.iter().all(|ratio| *ratio >= 1.0)
+    }
+
     /// Records a good outcome.
     pub(super) fn clear_by(&mut self, class: Class, rate: f64) {
         let ratio = &mut self.0[class as usize];

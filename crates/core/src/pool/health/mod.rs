@@ -287,12 +287,20 @@ impl Health {
         matches!(self.state, HealthState::Serving | HealthState::Ramping)
     }
 
-    /// Records an answer. `rates` are the classes' rates on other endpoints.
-    pub(super) fn answered(&mut self, rates: [f64; 3], late: bool) {
-        self.evidence.clear_by(Class::Failed, rates[Class::Failed as usize]);
-        self.evidence.clear_by(Class::Unanswered, rates[Class::Unanswered as usize]);
-        if !late {
-            self.evidence.clear_by(Class::Late, rates[Class::Late as usize]);
+    /// Whether there is evidence against the endpoint.
+    pub(super) fn is_suspected(&self) -> bool {
+        !self.evidence.is_none()
+    }
+
+    /// Records an answer. `rates` are the classes' rates on other endpoints, if there is evidence
+    /// against this one.
+    pub(super) fn answered(&mut self, rates: Option<[f64; 3]>, late: bool) {
+        if let Some([failed, unanswered, delayed]) = rates {
+            self.evidence.clear_by(Class::Failed, failed);
+            self.evidence.clear_by(Class::Unanswered, unanswered);
+            if !late {
+                self.evidence.clear_by(Class::Late, delayed);
+            }
         }
         match self.state {
             HealthState::Serving => {}
