@@ -204,8 +204,12 @@ impl InFlightLoad {
     /// Where first tokens are not reported, the latter paces dispatch. What `peers` have booked may
     /// be at work before the head.
     pub(crate) fn falls_to(&self, hold: Duration, peers: Duration, now: Instant) -> Instant {
-        let wait = self.wait(now);
         let hold = hold.saturating_sub(peers);
+        // No wait is longer than what is booked.
+        if self.booked <= hold {
+            return now;
+        }
+        let wait = self.wait(now);
         if self.pending.is_empty() || wait <= Seconds::from(hold) {
             return now;
         }

@@ -43,9 +43,11 @@ fn loads(fleet: &Fleet, now: Instant) -> impl Iterator<Item = (Role, EndpointLoa
 }
 
 fn endpoint_load(fleet: &Fleet, now: Instant, slot: &Slot) -> EndpointLoad {
-    let external = external_while_fresh(fleet, now, slot);
     let capacity = f64::from(slot.kv_cache_tokens);
     let fresh = stale_at(fleet, slot).is_some_and(|at| at > now);
+    // For costs, an endpoint without reports is assumed to resemble its peers. A closed endpoint
+    // needs an event that reopens it, so only its own recent report may keep it closed.
+    let external = if fresh { reported(fleet, now, slot) } else { ExternalLoad::default() };
     let whole = slot.reports.whole();
     let (waiting, kv_tokens) = if fresh && fleet.config.flow.saturation.reads_reports() {
         (f64::from(whole.waiting), whole.kv_usage * capacity)
@@ -62,13 +64,8 @@ fn endpoint_load(fleet: &Fleet, now: Instant, slot: &Slot) -> EndpointLoad {
     }
 }
 
-/// The external load that may keep an endpoint closed: only its own recent report. For costs, an
-/// endpoint without reports is assumed to resemble its peers. A closed endpoint needs an event that
-/// reopens it, so that assumption must not close one.
-fn external_while_fresh(fleet: &Fleet, now: Instant, slot: &Slot) -> ExternalLoad {
-    if stale_at(fleet, slot).is_none_or(|at| at <= now) {
-        return ExternalLoad::default();
-    }
+/// The external load of an endpoint's own last report.
+fn reported(fleet: &Fleet, now: Instant, slot: &Slot) -> ExternalLoad {
     let (reports, lifetime) = (&slot.reports, fleet.config.report_lifetime);
     reports.reported_part(reports.estimate(
         now,
