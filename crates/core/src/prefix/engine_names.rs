@@ -5,7 +5,6 @@
 //! and no longer uses the shared one.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::hash::Hash;
 
@@ -24,9 +23,11 @@ pub(super) struct EngineNames {
     own: Option<Box<Dictionary>>,
     /// A block that the engine is likely to name next, to try before the shared dictionary.
     pub(super) likely: Option<(EngineHash, Address)>,
-    /// Names that were removed lately. Engines keep copies of a block and report the removal of
-    /// one, so a removed block can still be a parent.
-    removed: VecDeque<Removed>,
+    /// Names that were removed lately, in a ring. Engines keep copies of a block and report the
+    /// removal of one, so a removed block can still be a parent.
+    removed: Vec<Removed>,
+    /// The oldest of them, once the ring is full.
+    oldest: usize,
 }
 
 /// The engine's own names.
@@ -141,17 +142,26 @@ impl EngineNames {
 
     /// Remembers a removed block.
     pub(super) fn remember(&mut self, removed: Removed) {
-        if self.removed.len() == REMOVED {
-            self.removed.pop_front();
-        } else if self.removed.capacity() == 0 {
-            self.removed.reserve_exact(REMOVED);
+        if self.removed.len() < REMOVED {
+            if self.removed.is_empty() {
+                self.removed.reserve_exact(REMOVED);
+            }
+            self.removed.push(removed);
+        } else {
+            self.removed[self.oldest] = removed;
+            self.oldest = (self.oldest + 1) % REMOVED;
         }
-        self.removed.push_back(removed);
+    }
+
+    /// The removed names, oldest first.
+    fn removals(&self) -> impl DoubleEndedIterator<Item = &Removed> {
+        let (newer, older) = self.removed.split_at(self.oldest);
+        older.iter().chain(newer)
     }
 
     /// The removed block with this name, if it is remembered.
     pub(super) fn removed(&self, name: EngineHash) -> Option<Removed> {
-        self.removed.iter().rev().find(|removed| removed.name == name).copied()
+        self.removals().rev().find(|removed| removed.name == name).copied()
     }
 
     /// The engine's own names and their blocks.
@@ -174,7 +184,7 @@ impl EngineNames {
             writer.u8(tiers.0);
         }
         writer.count(self.removed.len());
-        for Removed { name, hash, address, before } in &self.removed {
+        for Removed { name, hash, address, before } in self.removals() {
             writer.u64(name.0);
             writer.u64(hash.0);
             writer.u32(address.run);

@@ -51,12 +51,15 @@ impl PrefixIndex {
         let length = names.len().min(chain.len());
         let (names, chain) = (&names[..length], &chain[..length]);
         // The cache misses of few names overlap with those of the parent; of many, with each other.
-        self.runs.touch(&names[..if length > AHEAD { 0 } else { length }]);
+        if length <= AHEAD && !self.expects(slot, parent) {
+            self.runs.touch(names);
+        }
         if parent.is_none() {
             chain.first().into_iter().for_each(|first| self.runs.touch_head(*first));
         }
         let mut behind = self.behind(slot, parent)?;
-        if !self.has_ample_room(length) {
+        let is_ample = self.has_ample_room(length);
+        if !is_ample {
             let before = self.address_behind(slot, parent)?;
             if !self.make_room(slot, before, chain, names) {
                 return Err(StoreError::Full);
@@ -80,7 +83,9 @@ impl PrefixIndex {
         if length > 0 && !appended {
             self.put(slot, before, chain, names, tier, used);
         }
-        self.keep_within_limit(slot);
+        if !is_ample {
+            self.keep_within_limit(slot);
+        }
         Ok(())
     }
 
@@ -151,6 +156,12 @@ impl PrefixIndex {
             (self.runs.hash(before_it) == before).then_some(Place::Behind(before_it))?
         };
         Some(Known { hash, place, stored: false })
+    }
+
+    /// Whether the engine was likely to name this block next, so that it is in the nearest cache.
+    fn expects(&self, slot: u32, name: Option<EngineHash>) -> bool {
+        let likely = self.member(slot).and_then(|member| member.holding.names.likely);
+        likely.is_some_and(|(likely, _)| Some(likely) == name)
     }
 
     /// The block with this name in the shared dictionary. It is often the one that `names` expects.

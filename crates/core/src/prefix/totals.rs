@@ -1,5 +1,7 @@
 //! Totals of an endpoint's spans.
 
+use core::ops::{AddAssign, SubAssign};
+
 use super::block_state::State;
 use super::warm::WarmWindow;
 
@@ -44,41 +46,55 @@ impl HoldingTotals {
                 return;
             }
         }
-        for (state, sign) in [(before, false), (after, true)] {
-            let Some(state) = state else { continue };
-            let tokens = u64::from(state.tokens) * u64::from(blocks);
-            let blocks = blocks as usize;
-            let count = |count: &mut BlockCount| count.change(blocks, tokens, sign);
-            if state.estimated.is_some() {
-                count(&mut self.estimated);
+        if let Some(old) = before {
+            let count = BlockCount::of(blocks, &old);
+            self.held -= count.blocks;
+            if old.estimated.is_some() {
+                self.estimated -= count;
             }
-            if state.stored() {
-                count(&mut self.stored);
+            if old.stored() {
+                self.stored -= count;
             }
-            let below = if state.is_in_first_tier() { 0 } else { blocks };
-            if sign {
-                self.held += blocks;
-                self.below += below;
-                self.warm.add(state.bucket, tokens);
-            } else {
-                self.held -= blocks;
-                self.below -= below;
-                if !lost {
-                    self.warm.remove(state.bucket, tokens);
-                }
+            if !old.is_in_first_tier() {
+                self.below -= count.blocks;
             }
+            if !lost {
+                self.warm.remove(old.bucket, count.tokens);
+            }
+        }
+        if let Some(new) = after {
+            let count = BlockCount::of(blocks, &new);
+            self.held += count.blocks;
+            if new.estimated.is_some() {
+                self.estimated += count;
+            }
+            if new.stored() {
+                self.stored += count;
+            }
+            if !new.is_in_first_tier() {
+                self.below += count.blocks;
+            }
+            self.warm.add(new.bucket, count.tokens);
         }
     }
 }
 
 impl BlockCount {
-    fn change(&mut self, blocks: usize, tokens: u64, more: bool) {
-        if more {
-            self.blocks += blocks;
-            self.tokens += tokens;
-        } else {
-            self.blocks -= blocks;
-            self.tokens -= tokens;
-        }
+    fn of(blocks: u32, state: &State) -> Self {
+        Self { blocks: blocks as usize, tokens: u64::from(state.tokens) * u64::from(blocks) }
+    }
+}
+
+impl AddAssign for BlockCount {
+    fn add_assign(&mut self, more: Self) {
+        self.blocks += more.blocks;
+        self.tokens += more.tokens;
+    }
+}
+
+impl SubAssign for BlockCount {
+    fn sub_assign(&mut self, less: Self) {
+        self.blocks -= less.blocks;
+        self.tokens -= less.tokens;
     }
 }

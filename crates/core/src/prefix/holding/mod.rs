@@ -244,25 +244,20 @@ impl Holding {
 
     /// The state of a held block.
     pub(super) fn state(&self, Address { run, offset }: Address) -> Option<State> {
-        let (spans, offset) = (&self.runs.get(run)?.spans, u32::from(offset));
-        let at = spans.partition_point(|span| span.to <= offset);
-        spans.get(at).filter(|span| span.from <= offset).map(|span| span.state)
+        self.runs.get(run)?.span_at(u32::from(offset)).map(|span| span.state)
     }
 
     /// Whether the engine reports a block as stored.
     pub(super) fn is_stored(&self, Address { run, offset }: Address) -> bool {
-        let Some(Held { spans, .. }) = self.runs.get(run) else { return false };
-        let offset = u32::from(offset);
-        let span = spans.get(spans.partition_point(|span| span.to <= offset));
-        span.is_some_and(|span| span.from <= offset && span.state.stored())
+        let span = self.runs.get(run).and_then(|held| held.span_at(u32::from(offset)));
+        span.is_some_and(|span| span.state.stored())
     }
 
     /// The span around a block that is stored in this tier.
     pub(super) fn stored_around(&self, address: Address, tier: Tier) -> Option<Stretch> {
-        let (run, offset) = (address.run, u32::from(address.offset));
-        let spans = &self.runs.get(run)?.spans;
-        let span = spans.get(spans.partition_point(|span| span.to <= offset))?;
-        let stored = span.from <= offset && span.state.copies(tier) > 0;
+        let Address { run, offset } = address;
+        let span = self.runs.get(run)?.span_at(u32::from(offset))?;
+        let stored = span.state.copies(tier) > 0;
         stored.then_some(Stretch { run, from: span.from, to: span.to })
     }
 

@@ -41,6 +41,15 @@ impl Held {
         Self { spans, stretches }
     }
 
+    /// The span that contains a block, which is usually in the last one.
+    pub(super) fn span_at(&self, offset: u32) -> Option<&Span> {
+        let span = match self.spans.last() {
+            Some(last) if last.from <= offset => last,
+            _ => self.spans.get(self.spans.partition_point(|span| span.to <= offset))?,
+        };
+        (span.from <= offset && offset < span.to).then_some(span)
+    }
+
     /// Handles the most frequent changes: the blocks are in one span and keep their state, are one
     /// span and have another state, are removed from inside a span, or the end of the last span
     /// moves, comes or goes. Appends the replaced stretch to `before`, and the new ones to `after`.

@@ -41,7 +41,7 @@ use super::keyed_state::KeyedState;
 use super::table::{FilteredTable, Place, Table};
 use common_prefix::common;
 use parts::Part;
-use run::{GROWTH, Run, SPARE_BLOCKS, extend, grow};
+use run::{GROWTH, Run, SPARE_BLOCKS, extend, grow, push};
 use slab::Slab;
 
 /// All runs.
@@ -218,8 +218,8 @@ impl Runs {
         }
         let run = &mut slab[before.run];
         let columns = run.columns();
-        extend(&mut run.blocks, &[hash]);
-        extend(&mut run.names, &[name]);
+        push(&mut run.blocks, hash);
+        push(&mut run.names, name);
         run.last = hash;
         self.allocated = self.allocated + run.columns() - columns;
         Some(address)
@@ -262,14 +262,22 @@ impl Runs {
     fn call_batch(&mut self, id: RunId, from: usize, names: &[EngineHash]) -> usize {
         let mut column = mem::take(&mut self.slab[id].names);
         let mut places = [Place::default(); BATCH];
-        let places = place_all(&self.names, names, &mut places);
+        let places = self.names.places(names.iter().map(|name| name.0), &mut places);
+        let here = &mut column[from..from + names.len()];
         let mut done = 0;
-        for ((at, name), place) in (from..).zip(names).zip(places) {
+        // Most batches name blocks that have no names.
+        if is_anonymous(here) && !names.contains(&ANONYMOUS) {
+            for (at, place) in (from..).zip(places) {
+                if !self.names.insert_new(*place, Address { run: id, offset: at as u16 }) {
+                    break;
+                }
+                done += 1;
+            }
+            here[..done].copy_from_slice(&names[..done]);
+        }
+        for ((at, name), place) in (from + done..).zip(&names[done..]).zip(&places[done..]) {
             let address = Address { run: id, offset: at as u16 };
-            let is_new = column[at] == ANONYMOUS && *name != ANONYMOUS;
-            if is_new && self.names.insert_simply(*place, address) {
-                column[at] = *name;
-            } else if !self.call_one(address, &mut column, *name, *place) {
+            if !self.call_one(address, &mut column, *name, *place) {
                 break;
             }
             done += 1;
@@ -311,12 +319,11 @@ impl Runs {
         before: &[(u32, u32)],
         after: &[(u32, u32)],
     ) {
-        if before == after {
-            return;
-        }
         let run = &mut self.slab[id];
         // A part of this endpoint alone becomes its first new stretch in place.
         let (gone, new) = match (before, after) {
+            ([], []) => return,
+            ([one], [other]) if one == other => return,
             (&[before], &[first, ref rest @ ..]) if run.shift(before, first, slot) => {
                 (&[][..], rest)
             }
@@ -419,30 +426,19 @@ fn forget_names(table: &mut Table, run: RunId, column: &mut Vec<EngineHash>, end
     } else {
         for (batch, from) in column[end..].chunks(BATCH).zip((end..).step_by(BATCH)) {
             let mut places = [Place::default(); BATCH];
-            let places = place_all(table, batch, &mut places);
-            for ((name, place), offset) in batch.iter().zip(places).zip(from..) {
-                if *name != ANONYMOUS {
-                    table.remove_at(*place, Address { run, offset: offset as u16 });
-                }
-            }
+            let places = table.places(batch.iter().map(|name| name.0), &mut places);
+            let entries = batch.iter().zip(places).zip(from..);
+            let named = entries.filter(|((name, _), _)| **name != ANONYMOUS);
+            let address = |offset| Address { run, offset: offset as u16 };
+            table.remove_all(named.map(|((_, place), offset)| (*place, address(offset))));
         }
     }
     column.truncate(end);
 }
 
-/// The places of names, and their lines prefetched: the cache misses of a batch overlap.
-#[inline]
-fn place_all<'p>(
-    table: &Table,
-    names: &[EngineHash],
-    places: &'p mut [Place; BATCH],
-) -> &'p [Place] {
-    let places = &mut places[..names.len()];
-    for (place, name) in places.iter_mut().zip(names) {
-        *place = table.place(name.0);
-        table.touch(*place);
-    }
-    places
+/// Whether none of these blocks has a name.
+fn is_anonymous(column: &[EngineHash]) -> bool {
+    column.iter().fold(0, |bits, name| bits | (name.0 ^ ANONYMOUS.0)) == 0
 }
 
 /// Limit of blocks in a run.

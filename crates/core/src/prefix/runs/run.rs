@@ -84,6 +84,15 @@ pub(super) fn extend<T: Copy>(column: &mut Vec<T>, more: &[T]) {
     column.extend_from_slice(more);
 }
 
+/// Appends one item to a column.
+#[inline]
+pub(super) fn push<T>(column: &mut Vec<T>, item: T) {
+    if column.len() == column.capacity() {
+        grow(column, 1);
+    }
+    column.push(item);
+}
+
 pub(super) fn grow<T>(column: &mut Vec<T>, more: usize) {
     if column.len() + more > column.capacity() {
         let quarter = if column.is_empty() { 0 } else { (column.len() / GROWTH).max(SPARE_BLOCKS) };

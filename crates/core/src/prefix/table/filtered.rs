@@ -5,13 +5,14 @@
 //! cost one cache miss and no read of the table.
 //!
 //! Bits are never cleared. A filter that is full, or too large, is replaced by a new one, which is
-//! filled with one segment of the table in each later change. So no change takes longer than the
-//! growth of a segment.
+//! filled with one segment of the table in each later change, in the order of tags. So no change
+//! takes longer than the growth of a segment.
 
 use alloc::boxed::Box;
 use core::mem;
 
-use super::{Place, SEGMENTS, Table};
+use super::line::Tag;
+use super::{ALL_TAGS, Place, Table};
 use crate::prefix::address::Address;
 use crate::prefix::codec::{Reader, SnapshotError, Writer};
 use crate::prefix::keyed_state::KeyedState;
@@ -24,8 +25,8 @@ pub(in crate::prefix) struct FilteredTable {
     filter: Filter,
     /// The filter that will replace it; without words, none is being filled.
     next: Filter,
-    /// Segments of the table whose keys are in `next`.
-    filled: usize,
+    /// The keys with tags below this one are in `next`.
+    filled: u64,
 }
 
 /// Two bits of one word for each key that was added.
@@ -68,7 +69,7 @@ impl FilteredTable {
         let place = self.table.place(key);
         self.table.insert_at(place, address);
         self.filter.add(place);
-        if (place.segment as usize) < self.filled {
+        if u64::from(place.0) < self.filled {
             self.next.add(place);
         }
         self.fill(self.table.len >= FEW && self.filter.is_full());
@@ -133,9 +134,10 @@ impl FilteredTable {
             }
             self.next = Filter::new(self.table.len);
         }
-        self.table.places(self.filled).for_each(|place| self.next.add(place));
-        self.filled += 1;
-        if self.filled == SEGMENTS {
+        let (tags, end) = self.table.tags_around(self.filled as Tag);
+        tags.for_each(|tag| self.next.add(Place(tag)));
+        self.filled = end;
+        if end == ALL_TAGS {
             (self.filter, self.filled) = (mem::take(&mut self.next), 0);
         }
     }
@@ -156,24 +158,24 @@ impl Filter {
     }
 
     #[inline]
-    fn add(&mut self, place: Place) {
-        let word = self.word(place);
+    fn add(&mut self, Place(tag): Place) {
+        let word = self.word(tag);
         if let Some(word) = self.words.get_mut(word) {
-            *word |= bits(place);
+            *word |= bits(tag);
             self.added += 1;
         }
     }
 
     /// Whether the key may have been added.
     #[inline]
-    fn may_contain(&self, place: Place) -> bool {
-        let bits = bits(place);
-        self.words.get(self.word(place)).is_none_or(|word| word & bits == bits)
+    fn may_contain(&self, Place(tag): Place) -> bool {
+        let bits = bits(tag);
+        self.words.get(self.word(tag)).is_none_or(|word| word & bits == bits)
     }
 
     #[inline]
-    const fn word(&self, place: Place) -> usize {
-        ((place.tag as u64 * self.words.len() as u64) >> 32) as usize
+    const fn word(&self, tag: Tag) -> usize {
+        ((tag as u64 * self.words.len() as u64) >> 32) as usize
     }
 
     const fn allocated(&self) -> usize {
@@ -183,8 +185,8 @@ impl Filter {
 
 /// The key's bits in its word. The word follows from the tag's upper bits.
 #[inline]
-const fn bits(Place { segment, tag }: Place) -> u64 {
-    1 << (tag % 64) | 1 << (((tag / 64) ^ segment) % 64)
+const fn bits(tag: Tag) -> u64 {
+    1 << (tag % 64) | 1 << ((tag / 64) % 64)
 }
 
 /// Keys of a word in a full filter: one absent key in fifty passes it.
@@ -199,6 +201,7 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::Segment;
     use super::*;
     use crate::rng::Rng;
 
@@ -208,13 +211,13 @@ mod tests {
 
     /// Filters lack no key of the table, and their bytes have a limit.
     fn check(table: &FilteredTable) {
-        let may_contain = |filter: &Filter, segment: usize| {
-            table.table.places(segment).all(|place| filter.may_contain(place))
-        };
-        assert!((0..SEGMENTS).all(|segment| may_contain(&table.filter, segment)));
-        assert!((0..table.filled).all(|segment| may_contain(&table.next, segment)));
+        let tags = || table.table.segments.iter().flat_map(Segment::tags);
+        assert!(tags().all(|tag| table.filter.may_contain(Place(tag))));
+        let filled = |tag: &Tag| u64::from(*tag) < table.filled;
+        assert!(tags().filter(filled).all(|tag| table.next.may_contain(Place(tag))));
         assert_eq!(table.next.words.is_empty(), table.filled == 0);
-        assert!(table.filter.words.len() <= Filter::words_for(4 * table.len()) + 4 * SEGMENTS);
+        let steps = table.table.segments.len();
+        assert!(table.filter.words.len() <= Filter::words_for(4 * (table.len() + steps)));
     }
 
     proptest! {

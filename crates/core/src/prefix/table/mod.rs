@@ -2,30 +2,31 @@
 //! overlapping cache misses. `hashbrown::HashTable` was weighed: it moves all entries at once, and
 //! takes 9 to 18 bytes.
 //!
-//! 256 *segments* grow and shrink independently and out of phase, so the longest stall moves 1/256
-//! of the entries. A segment is a ring of *lines* of one cache line each: six entries, and a count
-//! of entries that were passed on.
+//! It is extendible hashing: a *directory* leads from the upper bits of a key's *tag*, 32 bits of
+//! its hash, to a *segment*. A full segment splits in two, so no change moves more than one of
+//! them. A segment consists of *lines* of one cache line each: six entries, and a count of entries
+//! that were passed on to the next line.
 //!
 //! ```text
 //! line   tag ×6   run ×6   offset ×6   passed, len          64 bytes
 //!
-//! key ──mix──► segment (8 bits)   tag (32)   nothing (24)
-//!                                  └─► home line: tag * lines / 2^32
+//! key ──mix──► tag   upper bits ──directory──► segment
+//!                    lower bits ──► line
 //! ```
 //!
-//! An entry is in the first line with space from its home on. A search ends at the first line that
-//! passed none on, so most read one line. A removal decrements the counts, so there are no
-//! tombstones. Homes are ordered by tag: any number of lines is possible, and a segment grows in
-//! one sequential pass without keys.
+//! Hashes would fill all segments at the same time. Tags are denser at the end of their range, so
+//! that segments split one after the other, and about two thirds of the slots are in use at any
+//! size.
 
 mod filtered;
 mod line;
+mod segment;
 
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::hash::BuildHasher;
-use core::{hint, mem};
+use core::hint;
 
 use super::address::Address;
 use super::codec::{Reader, SnapshotError, Writer};
@@ -33,16 +34,21 @@ use super::keyed_state::KeyedState;
 use crate::rng::Rng;
 pub(super) use filtered::FilteredTable;
 use line::{Line, SLOTS, Tag};
+use segment::{JOINED, Segment, most};
 
 /// A map from 64-bit keys to addresses.
 ///
-/// It stores 40 bits of a key; the caller confirms the match through the block. In a table of a
-/// million entries, one search in a million meets another key's block.
+/// It stores 32 bits of a key; the caller confirms the match through the block. In a table of a
+/// million entries, one search in 4,000 meets another key's block.
 #[derive(Debug)]
 pub(super) struct Table {
     mix: Mix,
-    /// All segments, or none in an empty table.
-    segments: Box<[Segment]>,
+    /// The number of the segment for each range of tags. The ranges are equal, their number is a
+    /// power of two, and a segment can have several. Empty in an empty table.
+    directory: Vec<u32>,
+    /// Bits of a tag below those that the directory reads.
+    below: u32,
+    segments: Vec<Segment>,
     len: usize,
     /// Number of lines in all segments.
     lines: usize,
@@ -59,31 +65,31 @@ struct Mix {
     term: u128,
 }
 
-#[derive(Debug, Default)]
-struct Segment {
-    lines: Box<[Line]>,
-    len: u32,
-    /// The most entries for these lines.
-    most: u32,
-}
-
 /// Where a key belongs: what the table uses of its hash.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Place {
-    segment: u32,
-    tag: Tag,
-}
+pub(super) struct Place(Tag);
 
 impl Table {
     /// An empty table, without allocation.
     pub(super) fn new(hash_state: KeyedState) -> Self {
-        Self { mix: Mix::new(hash_state), segments: Box::default(), len: 0, lines: 0 }
+        Self::with_mix(Mix::new(hash_state))
+    }
+
+    const fn with_mix(mix: Mix) -> Self {
+        Self {
+            mix,
+            directory: Vec::new(),
+            below: Tag::BITS,
+            segments: Vec::new(),
+            len: 0,
+            lines: 0,
+        }
     }
 
     /// Where `key` belongs.
     #[inline]
     pub(super) fn place(&self, key: u64) -> Place {
-        self.mix.place(key)
+        Place(self.mix.tag(key))
     }
 
     /// The address under `key` for which `is` confirms the block. Computes in **O(1)**.
@@ -95,13 +101,13 @@ impl Table {
     /// As [`get`](Self::get), under the key that belongs at `place`.
     #[inline]
     pub(super) fn get_at(&self, place: Place, is: impl FnMut(Address) -> bool) -> Option<Address> {
-        let segment = self.segments.get(place.segment as usize)?;
-        let (line, slot) = segment.find(place.tag, is)?;
+        let segment = self.segments.get(self.segment_of(place.0))?;
+        let (line, slot) = segment.find(place.0, is)?;
         Some(segment.lines[line].address(slot))
     }
 
-    /// Adds an entry, even if the key has others. Computes in amortized **O(1)**; some insertions
-    /// move a segment.
+    /// Adds an entry, even if the key has others. Computes in **O(1)**; some insertions divide a
+    /// segment.
     #[inline]
     pub(super) fn insert_at(&mut self, place: Place, address: Address) {
         self.get_or_insert_at(place, address, |_| false);
@@ -116,72 +122,96 @@ impl Table {
         address: Address,
         is: impl FnMut(Address) -> bool,
     ) -> Option<Address> {
-        if self.segments.is_empty() {
-            self.segments = (0..SEGMENTS).map(|_| Segment::default()).collect();
+        if self.insert_new(place, address) { None } else { self.search(place, address, is) }
+    }
+
+    /// The same where the tag may be known, or the segment is full.
+    #[inline(never)]
+    fn search(
+        &mut self,
+        Place(tag): Place,
+        address: Address,
+        is: impl FnMut(Address) -> bool,
+    ) -> Option<Address> {
+        if self.directory.is_empty() {
+            self.begin();
         }
-        let segment = &mut self.segments[place.segment as usize];
-        if let Some((line, slot)) = segment.find(place.tag, is) {
+        let mut at = self.segment_of(tag);
+        let segment = &self.segments[at];
+        if let Some((line, slot)) = segment.find(tag, is) {
             return Some(segment.lines[line].address(slot));
         }
-        if segment.len == segment.most {
-            let lines = segment.lines.len();
-            segment.resize(more(lines, place.segment as usize));
-            self.lines += segment.lines.len() - lines;
+        while self.segments[at].is_full() {
+            self.grow(at);
+            at = self.segment_of(tag);
         }
-        segment.put(place.tag, address);
-        segment.len += 1;
+        self.segments[at].insert(tag, address);
         self.len += 1;
         None
     }
 
-    /// Adds an entry if that is simple: its home line has space and no entry like it. Returns
-    /// whether it did. Otherwise, the table is unchanged, and the key may be in it.
+    /// Adds an entry if its segment has space, and no key with this tag. Returns whether it did.
+    /// Otherwise, the table is unchanged, and the key may be in it.
     #[inline]
-    pub(super) fn insert_simply(
-        &mut self,
-        Place { segment, tag }: Place,
-        address: Address,
-    ) -> bool {
-        let Some(segment) = self.segments.get_mut(segment as usize) else { return false };
-        let home = segment.home(tag);
-        let Some(line) = segment.lines.get_mut(home) else { return false };
-        let is_simple = segment.len < segment.most && line.is_open() && !line.may_contain(tag);
-        if is_simple {
-            line.push(tag, address);
-            segment.len += 1;
-            self.len += 1;
-        }
-        is_simple
+    pub(super) fn insert_new(&mut self, Place(tag): Place, address: Address) -> bool {
+        let at = self.segment_of(tag);
+        let is_new = self.segments.get_mut(at).is_some_and(|there| there.insert_new(tag, address));
+        self.len += usize::from(is_new);
+        is_new
+    }
+
+    /// Removes exactly these entries, and releases unneeded memory. Computes in amortized **O(1)**
+    /// for each.
+    pub(super) fn remove_all(&mut self, entries: impl Iterator<Item = (Place, Address)>) {
+        entries.for_each(|(place, address)| _ = self.remove_at(place, address));
     }
 
     /// Removes exactly this entry, and releases unneeded memory. Returns whether it was there.
     /// Computes in amortized **O(1)**.
     #[inline]
-    pub(super) fn remove_at(&mut self, place: Place, address: Address) -> bool {
-        let Some(segment) = self.segments.get_mut(place.segment as usize) else { return false };
-        if !segment.remove(place.tag, address) {
+    pub(super) fn remove_at(&mut self, Place(tag): Place, address: Address) -> bool {
+        let at = self.segment_of(tag);
+        let Some(segment) = self.segments.get_mut(at) else { return false };
+        if !segment.remove(tag, address) {
             return false;
         }
+        let is_sparse = segment.is_sparse();
         self.len -= 1;
-        let lines = segment.lines.len();
-        if (segment.len as usize) < least(lines) {
-            segment.resize(less(lines));
-            self.lines -= lines - segment.lines.len();
-            if self.len == 0 {
-                self.segments = Box::default();
-            }
+        if is_sparse || self.len == 0 {
+            self.shrink(at);
         }
         true
     }
 
-    /// Prefetches the home line of `place`. The misses of many touched places overlap.
+    /// Where keys belong. Prefetches their home lines, so that the cache misses overlap.
+    #[inline]
+    pub(super) fn places<'p>(
+        &self,
+        keys: impl ExactSizeIterator<Item = u64>,
+        places: &'p mut [Place],
+    ) -> &'p [Place] {
+        let places = &mut places[..keys.len()];
+        let mut seen = 0;
+        for (place, key) in places.iter_mut().zip(keys) {
+            *place = self.place(key);
+            seen |= self.look(*place);
+        }
+        hint::black_box(seen);
+        places
+    }
+
+    /// Prefetches the home line of `place`.
     #[inline]
     pub(super) fn touch(&self, place: Place) {
-        if let Some(segment) = self.segments.get(place.segment as usize) {
-            hint::black_box(
-                segment.lines.get(segment.home(place.tag)).map_or(0, |line| line.counts),
-            );
-        }
+        hint::black_box(self.look(place));
+    }
+
+    /// Reads the home line of `place`.
+    #[inline]
+    fn look(&self, Place(tag): Place) -> u32 {
+        let segment = self.segments.get(self.segment_of(tag));
+        let line = segment.and_then(|segment| segment.lines.get(segment.home(tag)));
+        line.map_or(0, |line| line.counts)
     }
 
     #[cfg(any(test, feature = "internals"))]
@@ -193,6 +223,8 @@ impl Table {
     pub(super) fn save(&self, writer: &mut Writer) {
         writer.count(self.segments.len());
         for segment in &self.segments {
+            writer.u32(segment.first);
+            writer.u32(segment.below);
             writer.count(segment.lines.len());
             writer.column(&segment.lines, Line::words);
         }
@@ -200,22 +232,31 @@ impl Table {
 
     /// Reads into an empty table. The caller validates the addresses.
     pub(super) fn load(&mut self, reader: &mut Reader<'_>) -> Result<(), SnapshotError> {
-        let segments = reader.count(8)?;
-        reader.require(segments == 0 || segments == SEGMENTS)?;
-        let mut loaded = Vec::with_capacity(segments);
-        for _ in 0..segments {
+        let count = reader.count(SEGMENT_BYTES)?;
+        self.segments.reserve_exact(count);
+        let mut covered = 0;
+        for _ in 0..count {
+            let (first, below) = (reader.u32()?, reader.u32()?);
             let lines = reader.count(size_of::<Line>())?;
             let lines: Box<[Line]> = reader.column(lines, Line::of_words)?.into();
+            reader.require((MIN_BELOW..=Tag::BITS).contains(&below))?;
+            reader.require(u64::from(first) % (1 << below) == 0)?;
+            reader.require(lines.len().is_power_of_two())?;
             reader.require(lines.iter().all(|line| line.len() <= SLOTS))?;
-            let len: usize = lines.iter().map(Line::len).sum();
-            let most = most(lines.len());
-            reader.require(len <= most)?;
-            self.lines += lines.len();
-            self.len += len;
-            loaded.push(Segment { lines, len: len as u32, most: most as u32 });
+            let segment = Segment::of_lines(lines, first, below);
+            reader.require(segment.len <= segment.most)?;
+            reader.require(segment.tags().all(|tag| segment.contains(tag)))?;
+            self.lines += segment.lines.len();
+            self.len += segment.len as usize;
+            self.below = self.below.min(below);
+            covered += 1_u64 << below;
+            self.segments.push(segment);
         }
-        self.segments = loaded.into();
-        Ok(())
+        let ranges = 1_usize << (Tag::BITS - self.below);
+        reader.require(count == 0 || (covered == ALL_TAGS && ranges <= MAX_SPREAD * count))?;
+        self.directory = vec![u32::MAX; if count == 0 { 0 } else { ranges }];
+        (0..count).for_each(|at| self.cover(at));
+        reader.require(!self.directory.contains(&u32::MAX))
     }
 
     /// The addresses, in no defined order.
@@ -224,45 +265,180 @@ impl Table {
         lines.flat_map(|line| line.entries().map(|(_, address)| address))
     }
 
-    /// Where the keys of a segment belong.
-    fn places(&self, segment: usize) -> impl Iterator<Item = Place> + '_ {
-        let lines = self.segments.get(segment).map_or(&[][..], |segment| &segment.lines);
-        let tags = lines.iter().flat_map(Line::entries).map(|(tag, _)| tag);
-        tags.map(move |tag| Place { segment: segment as u32, tag })
+    /// The tags in the segment of `tag`, and the end of its range.
+    fn tags_around(&self, tag: Tag) -> (impl Iterator<Item = Tag> + '_, u64) {
+        let segment = self.segments.get(self.segment_of(tag));
+        let end =
+            segment.map_or(ALL_TAGS, |segment| u64::from(segment.first) + (1 << segment.below));
+        (segment.into_iter().flat_map(Segment::tags), end)
     }
 
     /// Allocated bytes. Computes in **O(1)**.
     pub(super) fn allocated(&self) -> usize {
-        self.lines * size_of::<Line>() + self.segments.len() * size_of::<Segment>()
+        self.lines * size_of::<Line>()
+            + self.segments.capacity() * size_of::<Segment>()
+            + self.directory.capacity() * size_of::<u32>()
     }
 
-    /// Upper limit of additional bytes with these keys. Computes in **O(keys)**.
+    /// Additional bytes with these keys. Computes in **O(keys × log keys)**, and in the size of a
+    /// segment for each that grows.
     pub(super) fn growth(&self, keys: impl Iterator<Item = u64>) -> usize {
-        let mut new = [0; SEGMENTS];
-        keys.for_each(|key| new[self.place(key).segment as usize] += 1);
-        let grown = |(number, new): (usize, usize)| {
-            let (before, len) =
-                self.segments.get(number).map_or((0, 0), |s| (s.lines.len(), s.len as usize));
-            let mut lines = before;
-            while len + new > most(lines) {
-                lines = more(lines, number);
+        let mut tags: Vec<Tag> = keys.map(|key| self.mix.tag(key)).collect();
+        tags.sort_unstable();
+        let none = Segment::new(0, 0, Tag::BITS);
+        let (mut grown, mut rest) = (Growth { below: self.below, ..Growth::default() }, &tags[..]);
+        let mut lines = self.lines;
+        while let Some(first) = rest.first() {
+            let segment = self.segments.get(self.segment_of(*first)).unwrap_or(&none);
+            let (here, others) = rest.split_at(rest.partition_point(|tag| segment.contains(*tag)));
+            rest = others;
+            if segment.len as usize + here.len() > segment.most as usize {
+                let mut tags: Vec<Tag> = segment.tags().chain(here.iter().copied()).collect();
+                tags.sort_unstable();
+                lines -= segment.lines.len();
+                grown.add(&tags, segment.below, segment.lines.len());
             }
-            lines - before
-        };
-        let lines: usize = new.into_iter().enumerate().map(grown).sum();
-        lines * size_of::<Line>() + (SEGMENTS - self.segments.len()) * size_of::<Segment>()
+        }
+        let segments = self.segments.len().max(usize::from(!tags.is_empty())) + grown.splits;
+        let mut capacity = self.segments.capacity();
+        while capacity < segments {
+            capacity += capacity.max(FIRST);
+        }
+        let ranges = if segments == 0 { 0 } else { 1 << (Tag::BITS - grown.below) };
+        (lines + grown.lines - self.lines) * size_of::<Line>()
+            + (capacity - self.segments.capacity()) * size_of::<Segment>()
+            + (ranges - self.directory.capacity()) * size_of::<u32>()
     }
 
-    /// Upper limit of bytes for `len` entries in any history: 32 an entry and 16 KiB. A table that
-    /// has only grown takes about half.
-    #[cfg(test)]
-    const fn bytes_at_most(len: usize) -> usize {
-        if len == 0 {
-            return 0;
+    /// The number of the segment for this tag.
+    #[inline]
+    fn segment_of(&self, tag: Tag) -> usize {
+        let range = (u64::from(tag) >> self.below) as usize;
+        self.directory.get(range).map_or(0, |segment| *segment as usize)
+    }
+
+    /// Makes a segment the one of its ranges.
+    fn cover(&mut self, at: usize) {
+        let Segment { first, below, .. } = self.segments[at];
+        let begin = (u64::from(first) >> self.below) as usize;
+        let ranges = 1 << (below - self.below);
+        if let Some(ranges) = self.directory.get_mut(begin..begin + ranges) {
+            ranges.fill(at as u32);
         }
-        let segments = if len < SEGMENTS { len } else { SEGMENTS };
-        let lines = len.saturating_add(segments) / 2;
-        lines.saturating_mul(size_of::<Line>()).saturating_add(SEGMENTS * size_of::<Segment>())
+    }
+
+    /// Begins with one segment for all tags.
+    #[cold]
+    fn begin(&mut self) {
+        self.push(Segment::new(1, 0, Tag::BITS));
+        self.directory = vec![0];
+    }
+
+    fn push(&mut self, segment: Segment) {
+        if self.segments.len() == self.segments.capacity() {
+            self.segments.reserve_exact(self.segments.capacity().max(FIRST));
+        }
+        self.lines += segment.lines.len();
+        self.segments.push(segment);
+    }
+
+    /// Makes space in a full segment.
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self, at: usize) {
+        let segment = &mut self.segments[at];
+        let lines = segment.lines.len();
+        if !splits(lines, segment.below) {
+            segment.resize(2 * lines);
+            self.lines += lines;
+            return;
+        }
+        let upper = segment.split();
+        if upper.below < self.below {
+            self.below = upper.below;
+            let mut twice = Vec::with_capacity(2 * self.directory.len());
+            self.directory.iter().for_each(|segment| twice.extend([*segment; 2]));
+            self.directory = twice;
+        }
+        self.push(upper);
+        self.cover(self.segments.len() - 1);
+    }
+
+    /// Releases memory of a segment with few entries.
+    #[cold]
+    #[inline(never)]
+    fn shrink(&mut self, at: usize) {
+        if self.len == 0 {
+            (self.directory, self.segments) = (Vec::new(), Vec::new());
+            (self.below, self.lines) = (Tag::BITS, 0);
+        } else if !self.merge(at) {
+            let segment = &mut self.segments[at];
+            let lines = segment.lines.len();
+            if lines > 1 {
+                segment.resize(lines / 2);
+                self.lines -= lines / 2;
+            }
+        }
+    }
+
+    /// Joins a segment with the other half of the one that both were, if both have few entries.
+    fn merge(&mut self, at: usize) -> bool {
+        let Segment { first, below, len, .. } = self.segments[at];
+        if below == Tag::BITS {
+            return false;
+        }
+        let other = self.segment_of(first ^ (1 << below));
+        let there = &self.segments[other];
+        if there.below != below || len + there.len > JOINED * LINES as u32 {
+            return false;
+        }
+        let (keep, gone) = (at.min(other), at.max(other));
+        let before = self.segments.swap_remove(gone);
+        let segment = &mut self.segments[keep];
+        self.lines -= segment.lines.len() + before.lines.len();
+        segment.join(&before);
+        self.lines += segment.lines.len();
+        self.cover(keep);
+        if gone < self.segments.len() {
+            self.cover(gone);
+        }
+        if self.segments.len() < self.segments.capacity() / 4 {
+            self.segments.shrink_to(2 * self.segments.len());
+        }
+        let is_pair = |pair: &[u32]| pair[0] == pair[1];
+        if self.directory.len() > 8 * self.segments.len() && self.directory.chunks(2).all(is_pair) {
+            self.directory = self.directory.iter().copied().step_by(2).collect();
+            self.below += 1;
+        }
+        true
+    }
+}
+
+/// What more entries add to a table.
+#[derive(Default)]
+struct Growth {
+    splits: usize,
+    lines: usize,
+    /// As in the table.
+    below: u32,
+}
+
+impl Growth {
+    /// Adds a segment of these lines that gets these sorted tags.
+    fn add(&mut self, tags: &[Tag], below: u32, mut lines: usize) {
+        while tags.len() > most(lines) {
+            if splits(lines, below) {
+                let below = below - 1;
+                let (low, high) = tags.split_at(tags.partition_point(|tag| tag & 1 << below == 0));
+                self.splits += 1;
+                self.below = self.below.min(below);
+                self.add(low, below, lines);
+                self.add(high, below, lines);
+                return;
+            }
+            lines = (2 * lines).max(1);
+        }
+        self.lines += lines;
     }
 }
 
@@ -273,113 +449,34 @@ impl Mix {
         Self { factor: wide(), term: wide() }
     }
 
+    /// A parabola makes tags twice as dense at the end of their range as at its beginning.
     #[inline]
-    const fn place(&self, key: u64) -> Place {
+    const fn tag(&self, key: u64) -> Tag {
         let linear = self.factor.wrapping_mul(key as u128).wrapping_add(self.term);
         let hash = (linear >> 64) as u64;
-        Place { segment: hash as u32 % SEGMENTS as u32, tag: (hash >> 32 ^ hash) as Tag }
+        let even = (hash >> 32 ^ hash) as Tag;
+        let bulge = (even as u64 * !even as u64) >> 32;
+        even + (bulge * 5 / 16) as Tag
     }
 }
 
-impl Segment {
-    #[inline]
-    fn remove(&mut self, tag: Tag, address: Address) -> bool {
-        let Some((line, slot)) = self.find(tag, |other| other == address) else { return false };
-        let mut at = self.home(tag);
-        while at != line {
-            self.lines[at].unpass();
-            at = self.after(at);
-        }
-        self.lines[line].clear(slot);
-        self.len -= 1;
-        true
-    }
-
-    /// The line and the slot of the entry under `tag` that `is` confirms.
-    #[inline]
-    fn find(&self, tag: Tag, mut is: impl FnMut(Address) -> bool) -> Option<(usize, usize)> {
-        let home = self.home(tag);
-        let mut at = home;
-        // Without lines, the home does not exist.
-        let mut line = self.lines.get(at)?;
-        loop {
-            let mut matching = line.matching(tag);
-            while matching != 0 {
-                let slot = matching.trailing_zeros() as usize;
-                if is(line.address(slot)) {
-                    return Some((at, slot));
-                }
-                matching &= matching - 1;
-            }
-            at = self.after(at);
-            if !line.is_passed() || at == home {
-                return None;
-            }
-            line = &self.lines[at];
-        }
-    }
-
-    /// Adds an entry to the first line with space, which exists.
-    #[inline]
-    fn put(&mut self, tag: Tag, address: Address) {
-        let mut at = self.home(tag);
-        loop {
-            let line = &mut self.lines[at];
-            if line.len() < SLOTS {
-                return line.push(tag, address);
-            }
-            line.pass();
-            at = self.after(at);
-        }
-    }
-
-    /// The next line in the ring.
-    #[inline]
-    const fn after(&self, line: usize) -> usize {
-        if line + 1 == self.lines.len() { 0 } else { line + 1 }
-    }
-
-    #[inline]
-    fn home(&self, tag: Tag) -> usize {
-        ((u64::from(tag) * self.lines.len() as u64) >> 32) as usize
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn resize(&mut self, lines: usize) {
-        let before = mem::replace(&mut self.lines, vec![Line::default(); lines].into());
-        self.most = most(lines) as u32;
-        for line in &before {
-            for slot in 0..line.len() {
-                self.put(line.tags[slot], line.address(slot));
-            }
-        }
-    }
+/// Whether a full segment splits rather than doubles.
+const fn splits(lines: usize, below: u32) -> bool {
+    lines >= LINES && below > MIN_BELOW
 }
 
-/// Entries for this number of lines: 4/5 of their slots, so some line always has space.
-const fn most(lines: usize) -> usize {
-    lines * SLOTS * 4 / 5
-}
-
-/// Below this number of entries, a third of the slots, the segment shrinks. [`more`] and [`less`]
-/// create no segment as empty as that.
-const fn least(lines: usize) -> usize {
-    (lines * 2).saturating_sub(1)
-}
-
-/// Half as many again, on one of three interleaved sequences.
-const fn more(lines: usize, segment: usize) -> usize {
-    let phase = if lines == 4 { segment % 3 } else { 0 };
-    lines + lines / 2 + 1 + phase
-}
-
-/// No line for no entries.
-const fn less(lines: usize) -> usize {
-    lines * 5 / 8
-}
-
-const SEGMENTS: usize = 256;
+/// Lines of a segment that splits, 16 KiB. It holds up to 1,408 entries.
+const LINES: usize = 256;
+/// The least bits in which tags of a segment differ. Only entries with equal tags reach this.
+const MIN_BELOW: u32 = 12;
+/// Ranges for each segment in a directory that is no nonsense.
+const MAX_SPREAD: usize = 256;
+/// Number of different tags.
+const ALL_TAGS: u64 = 1 << Tag::BITS;
+/// The least capacity for segments.
+const FIRST: usize = 4;
+/// The least bytes of a segment in a snapshot.
+const SEGMENT_BYTES: usize = 4 + 4 + 8;
 
 #[cfg(test)]
 mod tests;
