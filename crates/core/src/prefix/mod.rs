@@ -14,6 +14,7 @@
 //! | `engine_names`, `table`, `totals` | engine hashes, addresses by hash, totals of an endpoint |
 //! | `runs` | blocks, each stored once, and their holders |
 //! | `holding` | the blocks of one endpoint, their evidence and eviction order |
+//! | `tournament` | the endpoint with the most estimated blocks |
 //! | `index` | the index, from runs and holdings |
 //! | `last_uses` | when a request's expected blocks were last used |
 //! | `estimated`, `stored`, `snapshot` | changes by requests, by events, and by snapshots |
