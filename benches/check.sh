@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Compares the instructions of thirteen operations with benches/instructions.tsv, and fails if one of
-# them rose by over 3 %. Instructions are counted and nothing is timed, so a busy machine changes
+# Compares the instructions of thirteen operations with benches/instructions.tsv, and fails if one
+# of them rose by over 3 %. Instructions are counted and nothing is timed, so a busy machine changes
 # nothing.
 #
 #   benches/check.sh           compares

@@ -22,7 +22,7 @@ async function listening(server) {
   return `http://127.0.0.1:${server.address().port}`;
 }
 
-/** Engines that stream different events, one turn apart; `x-hold` keeps a stream open until `release`. */
+/** Engines that stream events one turn apart; `x-hold` keeps a stream open until `release`. */
 export async function runEngines(events) {
   const held = [];
   const answer = Array.from({ length: events }, (_, number) => event(number));
