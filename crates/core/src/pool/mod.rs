@@ -410,13 +410,12 @@ impl Pool {
 
     /// Has an endpoint's best case computed anew before the next search.
     fn rebound(&mut self, id: EndpointId) {
-        let Ok(slot) = self.get(id) else { return };
-        let reschedules = slot.in_flight.unreported_end() != slot.prefill_ends;
+        let slot = self.slots[id.slot as usize].as_ref().filter(|slot| slot.id == id);
+        let Some(slot) = slot else { return };
         if let Some(marks) = &mut self.marks {
-            let slot = self.slots[id.slot as usize].as_ref();
-            marks.set_open_capacity(id.slot, slot.map_or(0, Slot::open_capacity));
+            marks.set_open_capacity(id.slot, slot.open_capacity());
         }
-        if reschedules {
+        if slot.in_flight.unreported_end() != slot.prefill_ends {
             self.reschedule_prefill(id);
         }
         if !self.stale.contains(&id.slot) {

@@ -7,7 +7,7 @@
 use ::slotwise::{Instant, Rng};
 
 use super::load::OwnLoad;
-use super::{Finished, Fleet, Incoming, Policy};
+use super::{Finished, Fleet, Incoming, Policy, name_key};
 
 const POINTS: u64 = 256;
 const LOAD_FACTOR: f64 = 1.25;
@@ -36,9 +36,7 @@ impl Policy for Chwbl {
     fn pick(&mut self, _: Instant, request: &Incoming<'_>) -> Option<usize> {
         // A prompt shorter than the key is a key of its own.
         let prefix = request.blocks.first().map_or_else(|| self.rng.next_u64(), |first| first.0);
-        let adapter = request.adapter.map_or(0, |name| {
-            name.bytes().fold(7u64, |hash, b| hash.wrapping_mul(31) + u64::from(b))
-        });
+        let adapter = request.adapter.map_or(0, name_key);
         let key = Rng::new(prefix ^ adapter).next_u64();
         let start = self.ring.partition_point(|(point, _)| *point < key);
         let mean = f64::from(self.load.total() + 1) / self.replicas as f64;

@@ -11,7 +11,9 @@ use ::slotwise::{Instant, Rng};
 use slotwise_gateway::peers::{PeerKey, PeerLink, PeersConfig};
 
 use super::slotwise::{Slotwise, Variant};
-use super::{Booked, Finished, Fleet, Forecast, Incoming, Needs, Policy, Report, Traffic};
+use super::{
+    Booked, Finished, Fleet, Forecast, Incoming, Needs, Policy, Report, Traffic, name_key,
+};
 use crate::replica::KvChange;
 
 /// The gateways of a run.
@@ -47,7 +49,7 @@ impl FromStr for Spread {
         match name {
             "random" => Ok(Self::Random),
             "session" => Ok(Self::Session),
-            _ => Err("random or session".to_owned()),
+            _ => Err(format!("{name:?} is neither random nor session")),
         }
     }
 }
@@ -111,7 +113,7 @@ impl SeveralGateways {
         let key = match self.shape.spread {
             Spread::Random => None,
             Spread::Session => match request.session {
-                Some(session) => Some(session_key(session)),
+                Some(session) => Some(name_key(session)),
                 None => request.blocks.first().map(|first| first.0),
             },
         };
@@ -191,10 +193,6 @@ impl SeveralGateways {
         self.advance(now);
         result
     }
-}
-
-fn session_key(session: &str) -> u64 {
-    session.bytes().fold(7, |key: u64, byte| key.wrapping_mul(31).wrapping_add(u64::from(byte)))
 }
 
 impl Policy for SeveralGateways {

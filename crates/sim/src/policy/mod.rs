@@ -281,3 +281,8 @@ pub struct Fleet {
     /// The seed of the policy's random choices.
     pub seed: u64,
 }
+
+/// A number that stands for a name wherever a policy hashes it.
+fn name_key(name: &str) -> u64 {
+    name.bytes().fold(7, |key: u64, byte| key.wrapping_mul(31).wrapping_add(u64::from(byte)))
+}

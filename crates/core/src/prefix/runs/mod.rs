@@ -427,10 +427,11 @@ fn forget_names(table: &mut Table, run: RunId, column: &mut Vec<EngineHash>, end
         for (batch, from) in column[end..].chunks(BATCH).zip((end..).step_by(BATCH)) {
             let mut places = [Place::default(); BATCH];
             let places = table.places(batch.iter().map(|name| name.0), &mut places);
-            let entries = batch.iter().zip(places).zip(from..);
-            let named = entries.filter(|((name, _), _)| **name != ANONYMOUS);
-            let address = |offset| Address { run, offset: offset as u16 };
-            table.remove_all(named.map(|((_, place), offset)| (*place, address(offset))));
+            for ((name, place), offset) in batch.iter().zip(places).zip(from..) {
+                if *name != ANONYMOUS {
+                    table.remove_at(*place, Address { run, offset: offset as u16 });
+                }
+            }
         }
     }
     column.truncate(end);

@@ -160,12 +160,6 @@ impl Table {
         is_new
     }
 
-    /// Removes exactly these entries, and releases unneeded memory. Computes in amortized **O(1)**
-    /// for each.
-    pub(super) fn remove_all(&mut self, entries: impl Iterator<Item = (Place, Address)>) {
-        entries.for_each(|(place, address)| _ = self.remove_at(place, address));
-    }
-
     /// Removes exactly this entry, and releases unneeded memory. Returns whether it was there.
     /// Computes in amortized **O(1)**.
     #[inline]

@@ -119,10 +119,19 @@ impl Segment {
         true
     }
 
-    /// Adds an entry to a segment that is not full.
+    /// Adds an entry to a segment that is not full: to the first line with space.
     #[inline]
     pub(super) fn insert(&mut self, tag: Tag, address: Address) {
-        self.put(tag, address);
+        let mut at = self.home(tag);
+        loop {
+            let line = &mut self.lines[at];
+            if line.len() < SLOTS {
+                line.push(tag, address);
+                break;
+            }
+            line.pass();
+            at = self.after(at);
+        }
         self.len += 1;
     }
 
@@ -196,23 +205,9 @@ impl Segment {
         entries.for_each(|(tag, address)| self.insert(tag, address));
     }
 
-    /// Adds an entry to the first line with space, which exists.
-    #[inline]
-    fn put(&mut self, tag: Tag, address: Address) {
-        let mut at = self.home(tag);
-        loop {
-            let line = &mut self.lines[at];
-            if line.len() < SLOTS {
-                return line.push(tag, address);
-            }
-            line.pass();
-            at = self.after(at);
-        }
-    }
-
     /// The next line in the ring.
     #[inline]
-    pub(super) const fn after(&self, line: usize) -> usize {
+    const fn after(&self, line: usize) -> usize {
         (line + 1) & self.mask()
     }
 
