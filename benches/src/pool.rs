@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::num::NonZeroU32;
 
 use slotwise::{
-    BlockStored, Config, Endpoint, EndpointId, EngineHash, Instant, KvEvent, Load, Priority,
-    Request, RequestId, Rng, Scheduler, Stats, Usage,
+    BlockStored, Config, Endpoint, EndpointId, EngineHash, Instant, KvEvent, Load, PrefillCost,
+    Priority, Request, RequestId, Rng, Scheduler, Stats, Usage,
 };
 
 use crate::{MODEL, Prompt};
@@ -48,20 +48,25 @@ impl LoadedPool {
 
     /// `endpoints` endpoints on which no request stays in flight.
     pub fn idle(endpoints: usize) -> Self {
-        Self::with_scheduler(endpoints, Scheduler::default())
+        Self::with_scheduler(endpoints, Scheduler::default(), PrefillCost::default)
     }
 
     /// Idle endpoints whose prefix index has memory for so many bytes.
     pub fn with_index_bytes(endpoints: usize, bytes: usize) -> Self {
         let mut config = Config::default();
         config.index.bytes = bytes;
-        Self::with_scheduler(endpoints, Scheduler::new(config).expect("a valid limit"))
+        let scheduler = Scheduler::new(config).expect("a valid limit");
+        Self::with_scheduler(endpoints, scheduler, PrefillCost::default)
     }
 
-    fn with_scheduler(endpoints: usize, mut scheduler: Scheduler) -> Self {
+    fn with_scheduler(
+        endpoints: usize,
+        mut scheduler: Scheduler,
+        mut prefill: impl FnMut() -> PrefillCost,
+    ) -> Self {
         for number in 0..endpoints {
-            let endpoint =
-                Endpoint::new(format!("http://10.0.{}.{}:8000", number / 256, number % 256));
+            let name = format!("http://10.0.{}.{}:8000", number / 256, number % 256);
+            let endpoint = Endpoint::new(name).prefill(prefill());
             scheduler.add_endpoint(Instant::ORIGIN, endpoint).expect("names differ");
         }
         let step_micros = (1_000_000 / endpoints as u64).clamp(1, 1_000);
@@ -80,11 +85,30 @@ impl LoadedPool {
     /// Idle endpoints whose engines have all reported these tokens in their caches.
     pub fn sharing(endpoints: usize, tokens: &[u32]) -> Self {
         let mut pool = Self::idle(endpoints);
-        let names: Vec<EngineHash> = (0..tokens.len() as u64 / 16).map(EngineHash).collect();
-        for number in 0..endpoints as u64 {
-            pool.store(number, &names, &tokens[..16 * names.len()]);
-        }
+        pool.share(1, tokens);
         pool
+    }
+
+    /// The same for one in `step` endpoints. Each has a speed of its own, down to a third of the
+    /// default.
+    pub fn of_differing_speeds(endpoints: usize, step: usize, tokens: &[u32]) -> Self {
+        let mut rng = Rng::new(4);
+        let PrefillCost { per_token, per_pair, .. } = PrefillCost::default();
+        let slower = || {
+            let slowdown = 1.0 + rng.below(2_000) as f64 / 1_000.0;
+            PrefillCost::new(per_token * slowdown, per_pair * slowdown)
+        };
+        let mut pool = Self::with_scheduler(endpoints, Scheduler::default(), slower);
+        pool.share(step, tokens);
+        pool
+    }
+
+    /// The engine of one in `step` endpoints reports these tokens in its cache.
+    fn share(&mut self, step: usize, tokens: &[u32]) {
+        let names: Vec<EngineHash> = (0..tokens.len() as u64 / 16).map(EngineHash).collect();
+        for number in (0..self.loads.len()).step_by(step) {
+            self.store(number as u64, &names, &tokens[..16 * names.len()]);
+        }
     }
 
     /// Reports that the engine of an endpoint stored these blocks of 16 tokens, which continue

@@ -31,7 +31,7 @@ const READS: usize = 10;
 /// Prepares, runs the work in [`measured`] and returns the number of operations.
 type Workload = fn() -> usize;
 
-const WORKLOADS: [(&str, Workload); 44] = [
+const WORKLOADS: [(&str, Workload); 45] = [
     ("pick/text/8", || pick(8, Prompt::as_text)),
     ("pick/text/64", || pick(64, Prompt::as_text)),
     ("pick/text/1024", || pick(1_024, Prompt::as_text)),
@@ -42,8 +42,9 @@ const WORKLOADS: [(&str, Workload); 44] = [
     ("pick/reports/1024", || pick_between_reports(1_024)),
     ("pick/reports/65000", || pick_between_reports(LARGE)),
     ("pick/full/4096", || pick_with_full_index(4_096)),
-    ("idle/65000", || idle(&[])),
-    ("shared/65000", || idle(&(0..1_024).collect::<Vec<_>>())),
+    ("idle/65000", || idle(LoadedPool::idle(LARGE), &[])),
+    ("shared/65000", || shared(LoadedPool::sharing)),
+    ("speeds/65000", || shared(|all, prompt| LoadedPool::of_differing_speeds(all, 50, prompt))),
     ("profile/5", || profile(5)),
     ("profile/25", || profile(25)),
     ("profile/100", || profile(100)),
@@ -161,9 +162,14 @@ fn peers(block_tokens: u32) -> usize {
     1
 }
 
-/// Decisions on idle endpoints that all hold the first part of the prompt.
-fn idle(shared: &[u32]) -> usize {
-    let mut pool = LoadedPool::sharing(LARGE, shared);
+/// Decisions on idle endpoints of which some hold the first part of the prompt.
+fn shared(pool: fn(usize, &[u32]) -> LoadedPool) -> usize {
+    let shared: Vec<u32> = (0..1_024).collect();
+    idle(pool(LARGE, &shared), &shared)
+}
+
+/// Decisions on idle endpoints about prompts that begin with these tokens.
+fn idle(mut pool: LoadedPool, shared: &[u32]) -> usize {
     let mut prompt = [shared, &[0; 32]].concat();
     measured(&mut || {
         for _ in 0..PROMPTS {

@@ -2,6 +2,7 @@
 //! cached.
 
 use alloc::vec::Vec;
+use core::ops::ControlFlow;
 
 use super::span::{CachedPrefix, Span};
 use crate::pool::{BlockLayout, Slot};
@@ -71,10 +72,10 @@ impl Level {
         match self.holders() {
             None => (first..first + count).for_each(|at| each(at, u64::MAX)),
             Some(holders) => {
-                let words = holders.words_from(first);
-                words
-                    .take_while(|(at, _)| *at < first + count)
-                    .for_each(|(at, word)| each(at, word));
+                let _ = holders.try_words(first..first + count, |at, word| {
+                    each(at, word);
+                    ControlFlow::Continue(())
+                });
             }
         }
     }

@@ -9,6 +9,7 @@
 //! few of them are in the level, their load classes rule out those with too much load.
 
 use alloc::vec::Vec;
+use core::ops::{ControlFlow, Range};
 
 use super::assess::Known;
 use super::chains::{Level, LevelId};
@@ -20,7 +21,6 @@ use super::span::CachedPrefix;
 use super::tie_break::{TieBreaker, TieRank};
 use crate::fleet::Fleet;
 use crate::pool::{BestCase, Bounds, CHUNK, InFlightLoad, LoadClass, Members, Slot, WORD, ones};
-use crate::prefix::EndpointSet;
 use crate::profile::{CostBound, LeastInputs};
 use crate::time::{Instant, Seconds};
 
@@ -124,7 +124,7 @@ where
                 self.missing = Missing::new(self.tokens, level.cached);
                 self.set_floor(level);
                 let SearchFrontier { few, slots, .. } = frontier;
-                if level.holders().is_some_and(|holders| self.are_few(holders, few)) {
+                if self.are_few(level, 0..u32::MAX, few) {
                     self.each(id, level, few, slots);
                 } else {
                     self.all(id, level, frontier);
@@ -133,17 +133,18 @@ where
         }
     }
 
-    /// Whether few holders may be below the bar, which are put into `few`.
-    fn are_few(&self, holders: &EndpointSet, few: &mut Vec<u32>) -> bool {
+    /// Whether few holders in these words may be below the bar, which are put into `few`.
+    fn are_few(&self, level: &Level, words: Range<u32>, few: &mut Vec<u32>) -> bool {
         few.clear();
+        let Some(holders) = level.holders() else { return false };
         if holders.len() > FEW && self.most_load == LoadClass::LAST {
             return false;
         }
-        let found = holders.words_from(0).try_for_each(|(word, slots)| {
+        let found = holders.try_words(words, |word, slots| {
             few.extend(ones(self.within(word, slots)).map(|at| word * WORD + at));
-            (few.len() <= FEW_LEFT).then_some(())
+            if few.len() <= FEW_LEFT { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
-        found.is_some()
+        found.is_continue()
     }
 
     /// Searches `few` endpoints of a level.
@@ -162,7 +163,7 @@ where
     /// Searches all endpoints of a level.
     fn all(&mut self, id: LevelId, level: &Level, frontier: &mut SearchFrontier) {
         let SearchFrontier { few, chunks, words, slots } = frontier;
-        let (mut chunk_number, mut done) = (0, false);
+        let several = self.bounds.len() > CHUNK;
         for (best_case, members) in self.bounds.regions() {
             let Some(region) = self.key(best_case, members.first, || Some(TieRank::default()))
             else {
@@ -174,17 +175,13 @@ where
                 |search, chunk| Some(search.ties.chunk(chunk)),
                 TieRank::of_chunk,
                 |search, chunk| {
-                    // The best chunk sets a bar, and few holders may be left below it.
-                    if chunk_number == 1
-                        && level.holders().is_some_and(|holders| search.are_few(holders, few))
-                    {
+                    let first = chunk.slot / WORD;
+                    // The bar is lower after each chunk, and few holders may be left below it.
+                    if several && search.are_few(level, first..first + CHUNK / WORD, few) {
                         search.each(id, level, few, slots);
-                        done = true;
-                    }
-                    if !done {
+                    } else {
                         search.words(id, level, chunk, words, slots);
                     }
-                    chunk_number += 1;
                 },
             );
         }

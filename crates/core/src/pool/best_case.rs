@@ -13,8 +13,9 @@ use super::load_classes::{FULL_CACHE, LoadClass};
 use super::slot::Slot;
 use crate::time::Seconds;
 
-/// The values of one endpoint, or the best values of a group.
+/// The values of one endpoint, or the best values of a group, in one cache line.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(align(64))]
 pub(crate) struct BestCase {
     /// Lower bound of a new request's wait at any time; infinite if the endpoint takes no requests.
     pub(super) least_wait: f64,
