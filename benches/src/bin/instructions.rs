@@ -42,7 +42,7 @@ const WORKLOADS: [(&str, Workload); 45] = [
     ("pick/reports/1024", || pick_between_reports(1_024)),
     ("pick/reports/65000", || pick_between_reports(LARGE)),
     ("pick/full/4096", || pick_with_full_index(4_096)),
-    ("idle/65000", || idle(LoadedPool::idle(LARGE), &[])),
+    ("idle/65000", || idle(LoadedPool::sharing(LARGE, &[]), &[])),
     ("shared/65000", || shared(LoadedPool::sharing)),
     ("speeds/65000", || shared(|all, prompt| LoadedPool::of_differing_speeds(all, 50, prompt))),
     ("profile/5", || profile(5)),

@@ -9,7 +9,8 @@
 //! few of them are in the level, their load classes rule out those with too much load.
 
 use alloc::vec::Vec;
-use core::ops::{ControlFlow, Range};
+use core::hint;
+use core::ops::{BitOr, ControlFlow, Range};
 
 use super::assess::Known;
 use super::chains::{Level, LevelId};
@@ -150,6 +151,11 @@ where
     /// Searches `few` endpoints of a level.
     fn each(&mut self, id: LevelId, level: &Level, few: &[u32], keys: &mut Vec<RankingKey>) {
         keys.clear();
+        if self.has_chunks() {
+            // Not in the nearer caches: the cache misses overlap here.
+            let in_flight = |slot: &u32| self.bounds.slot(*slot).in_flight;
+            hint::black_box(few.iter().map(in_flight).fold(0, BitOr::bitor));
+        }
         for slot in few.iter().copied() {
             let rank = || Some(self.ties.rank(slot, self.tie_key(id, slot)?));
             keys.extend(self.key(self.bounds.slot(slot), slot, rank));
@@ -163,7 +169,6 @@ where
     /// Searches all endpoints of a level.
     fn all(&mut self, id: LevelId, level: &Level, frontier: &mut SearchFrontier) {
         let SearchFrontier { few, chunks, words, slots } = frontier;
-        let several = self.bounds.len() > CHUNK;
         for (best_case, members) in self.bounds.regions() {
             let Some(region) = self.key(best_case, members.first, || Some(TieRank::default()))
             else {
@@ -177,7 +182,9 @@ where
                 |search, chunk| {
                     let first = chunk.slot / WORD;
                     // The bar is lower after each chunk, and few holders may be left below it.
-                    if several && search.are_few(level, first..first + CHUNK / WORD, few) {
+                    if search.has_chunks()
+                        && search.are_few(level, first..first + CHUNK / WORD, few)
+                    {
                         search.each(id, level, few, slots);
                     } else {
                         search.words(id, level, chunk, words, slots);
@@ -185,6 +192,11 @@ where
                 },
             );
         }
+    }
+
+    /// Whether the pool has several chunks.
+    fn has_chunks(&self) -> bool {
+        self.bounds.len() > CHUNK
     }
 
     /// Searches the endpoints of a level that are in this chunk.
