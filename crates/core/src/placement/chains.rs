@@ -2,7 +2,6 @@
 //! cached.
 
 use alloc::vec::Vec;
-use core::ops::ControlFlow;
 
 use super::span::{CachedPrefix, Span};
 use crate::pool::{BlockLayout, Slot};
@@ -72,10 +71,7 @@ impl Level {
         match self.holders() {
             None => (first..first + count).for_each(|at| each(at, u64::MAX)),
             Some(holders) => {
-                let _ = holders.try_words(first..first + count, |at, word| {
-                    each(at, word);
-                    ControlFlow::Continue(())
-                });
+                holders.words(first..first + count).for_each(|(at, word)| each(at, word));
             }
         }
     }

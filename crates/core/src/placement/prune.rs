@@ -10,7 +10,7 @@
 
 use alloc::vec::Vec;
 use core::hint;
-use core::ops::{BitOr, ControlFlow, Range};
+use core::ops::{BitOr, Range};
 
 use super::assess::Known;
 use super::chains::{Level, LevelId};
@@ -141,11 +141,13 @@ where
         if holders.len() > FEW && self.most_load == LoadClass::LAST {
             return false;
         }
-        let found = holders.try_words(words, |word, slots| {
+        for (word, slots) in holders.words(words) {
             few.extend(ones(self.within(word, slots)).map(|at| word * WORD + at));
-            if few.len() <= FEW_LEFT { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        });
-        found.is_continue()
+            if few.len() > FEW_LEFT {
+                return false;
+            }
+        }
+        true
     }
 
     /// Searches `few` endpoints of a level.

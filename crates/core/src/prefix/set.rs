@@ -2,8 +2,8 @@
 //! and `roaring` were weighed: neither is inline for few members and counts its bytes exactly.
 
 use alloc::vec::Vec;
-use core::ops::{ControlFlow, Range};
-use core::slice;
+use core::ops::Range;
+use core::{iter, slice};
 
 use smallvec::SmallVec;
 
@@ -243,32 +243,30 @@ impl EndpointSet {
         }
     }
 
-    /// Calls `each` with the number of each of these words of 64 slots that has members, and a bit
-    /// for each of them, until it breaks.
+    /// The members in these words of 64 slots: the number of each word that has members, and a bit
+    /// for each of them.
     #[inline]
-    pub(crate) fn try_words(
-        &self,
-        words: Range<u32>,
-        mut each: impl FnMut(u32, u64) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
-        match &self.0 {
+    pub(crate) fn words(&self, words: Range<u32>) -> impl Iterator<Item = (u32, u64)> + '_ {
+        let (mut list, bits): (&[u32], &[u64]) = match &self.0 {
             Form::List(slots) => {
                 let from = |word| slots.partition_point(|slot| slot / 64 < word);
-                let slots = &slots[from(words.start)..from(words.end)];
-                let same_word = |a: &u32, b: &u32| a / 64 == b / 64;
-                slots.chunk_by(same_word).try_for_each(|slots| {
-                    each(slots[0] / 64, slots.iter().fold(0, |word, slot| word | place(*slot).1))
-                })
+                (&slots[from(words.start)..from(words.end)], &[])
             }
-            Form::Bits(all, _) => {
-                let end = all.len().min(words.end as usize);
-                let here = all.get(words.start as usize..end).unwrap_or_default();
-                (words.start..)
-                    .zip(here)
-                    .filter(|(_, word)| **word != 0)
-                    .try_for_each(|(number, word)| each(number, *word))
+            Form::Bits(bits, _) => {
+                let end = bits.len().min(words.end as usize);
+                (&[], bits.get(words.start as usize..end).unwrap_or_default())
             }
-        }
+        };
+        let of_list = iter::from_fn(move || {
+            let number = list.first()? / 64;
+            let mut word = 0;
+            while let Some((slot, rest)) = list.split_first().filter(|(at, _)| *at / 64 == number) {
+                word |= place(*slot).1;
+                list = rest;
+            }
+            Some((number, word))
+        });
+        words.zip(bits.iter().copied()).filter(|(_, word)| *word != 0).chain(of_list)
     }
 
     /// Becomes equal to `other`, within its own memory if that suffices.
@@ -329,20 +327,8 @@ mod tests {
                 prop_assert_eq!(set.word(slot / 64), word);
             }
             for (from, to) in [(0, u32::MAX), (1, 4), (3, 3), (9, 12)] {
-                let mut found = Vec::new();
-                let flow = set.try_words(from..to, |number, word| {
-                    found.push((number, word));
-                    ControlFlow::Continue(())
-                });
                 let expected = (from..to.min(7)).map(|number| (number, set.word(number)));
-                prop_assert!(flow.is_continue() && found.iter().all(|(_, word)| *word != 0));
-                prop_assert!(expected.filter(|(_, word)| *word != 0).eq(found.iter().copied()));
-                found.clear();
-                let first = set.try_words(from..to, |number, _| {
-                    found.push((number, 0));
-                    ControlFlow::Break(())
-                });
-                prop_assert_eq!(first.is_break(), found.len() == 1);
+                prop_assert!(set.words(from..to).eq(expected.filter(|(_, word)| *word != 0)));
             }
         }
 
