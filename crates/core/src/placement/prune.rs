@@ -125,7 +125,7 @@ where
                 self.missing = Missing::new(self.tokens, level.cached);
                 self.set_floor(level);
                 let SearchFrontier { few, slots, .. } = frontier;
-                if self.are_few(level, 0..u32::MAX, few) {
+                if self.are_few(level, 0..u32::MAX, |_| true, few) {
                     self.each(id, level, few, slots);
                 } else {
                     self.all(id, level, frontier);
@@ -134,20 +134,42 @@ where
         }
     }
 
-    /// Whether few holders in these words may be below the bar, which are put into `few`.
-    fn are_few(&self, level: &Level, words: Range<u32>, few: &mut Vec<u32>) -> bool {
+    /// Whether few holders in these words may be below the bar, which are put into `few`. `may`
+    /// rules out whole words.
+    #[inline(always)]
+    fn are_few(
+        &self,
+        level: &Level,
+        words: Range<u32>,
+        may: impl Fn(u32) -> bool,
+        few: &mut Vec<u32>,
+    ) -> bool {
         few.clear();
         let Some(holders) = level.holders() else { return false };
         if holders.len() > FEW && self.most_load == LoadClass::LAST {
             return false;
         }
         for (word, slots) in holders.words(words) {
-            few.extend(ones(self.within(word, slots)).map(|at| word * WORD + at));
+            let slots = self.within(word, slots);
+            if slots != 0 && may(word) {
+                few.extend(ones(slots).map(|at| word * WORD + at));
+            }
             if few.len() > FEW_LEFT {
                 return false;
             }
         }
         true
+    }
+
+    /// The same for the words of a chunk.
+    fn are_few_in_chunk(&self, level: &Level, chunk: u32, few: &mut Vec<u32>) -> bool {
+        let (first, words) = (chunk / WORD, self.bounds.words_of(chunk));
+        let may = |word: u32| {
+            // The chunk is below the bar, and so are words that are as good.
+            let at = word - first;
+            words.at_best >> at & 1 == 1 || self.nanos(words.best_case(at)) < self.limit
+        };
+        self.are_few(level, first..first + CHUNK / WORD, may, few)
     }
 
     /// Searches `few` endpoints of a level.
@@ -182,11 +204,8 @@ where
                 |search, chunk| Some(search.ties.chunk(chunk)),
                 TieRank::of_chunk,
                 |search, chunk| {
-                    let first = chunk.slot / WORD;
                     // The bar is lower after each chunk, and few holders may be left below it.
-                    if search.has_chunks()
-                        && search.are_few(level, first..first + CHUNK / WORD, few)
-                    {
+                    if search.has_chunks() && search.are_few_in_chunk(level, chunk.slot, few) {
                         search.each(id, level, few, slots);
                     } else {
                         search.words(id, level, chunk, words, slots);
