@@ -5,8 +5,9 @@
 //! not below the worst cost of the ranking, so no skipped endpoint can be among the best.
 //!
 //! Endpoints that have more of the prompt cached cost less. So each level is searched with its own
-//! bound, and last the level of all endpoints. The bound of a group counts all its endpoints; where
-//! few of them are in the level, their load classes rule out those with too much load.
+//! bound, and last the level of all endpoints. The bound of a group counts all its endpoints, of
+//! which few may be in the level. Then the load classes of these rule out those with too much load,
+//! and the others are bounded one by one.
 
 use alloc::vec::Vec;
 use core::hint;
@@ -78,8 +79,8 @@ struct Winners {
 const FEW_WINNERS: usize = 4;
 /// Up to this many holders are bounded one by one.
 const FEW: usize = 64;
-/// So are this many of more holders, if load classes leave no more below the bar. Groups rule out
-/// few of these, since their best cases count idle endpoints that hold nothing.
+/// So are this many of more holders, of a level or of a chunk, if load classes leave no more below
+/// the bar. Groups rule out few of these: their best cases count idle endpoints that hold nothing.
 const FEW_LEFT: usize = 256;
 
 impl<'a, B, L> PrunedSearch<'a, B, L>
