@@ -167,8 +167,9 @@ where
         let (first, words) = (chunk / WORD, self.bounds.words_of(chunk));
         let may = |word: u32| {
             // The chunk is below the bar, and so are words that are as good.
-            let at = word - first;
-            words.at_best >> at & 1 == 1 || self.nanos(words.best_case(at)) < self.limit
+            let bit = 1 << (word - first);
+            words.at_best & bit != 0
+                || words.best_cases(bit).any(|(_, word)| self.nanos(word) < self.limit)
         };
         self.are_few(level, first..first + CHUNK / WORD, may, few)
     }

@@ -155,12 +155,6 @@ impl<'a> Members<'a> {
         self.first + self.step * at
     }
 
-    /// The best case of member number `at`.
-    #[inline(always)]
-    pub(crate) fn best_case(self, at: u32) -> &'a BestCase {
-        &self.best_cases[at as usize]
-    }
-
     /// The first slots and the best cases of the members whose bits are set. Bits of members that
     /// do not exist are left out.
     #[inline(always)]

@@ -410,12 +410,13 @@ impl Pool {
 
     /// Has an endpoint's best case computed anew before the next search.
     fn rebound(&mut self, id: EndpointId) {
-        let slot = self.slots[id.slot as usize].as_ref().filter(|slot| slot.id == id);
-        let Some(slot) = slot else { return };
-        if let Some(marks) = &mut self.marks {
-            marks.set_open_capacity(id.slot, slot.open_capacity());
+        let Ok(slot) = self.get(id) else { return };
+        let reschedules = slot.in_flight.unreported_end() != slot.prefill_ends;
+        let capacity = self.marks.is_some().then(|| slot.open_capacity());
+        if let Some((marks, capacity)) = self.marks.as_mut().zip(capacity) {
+            marks.set_open_capacity(id.slot, capacity);
         }
-        if slot.in_flight.unreported_end() != slot.prefill_ends {
+        if reschedules {
             self.reschedule_prefill(id);
         }
         if !self.stale.contains(&id.slot) {
