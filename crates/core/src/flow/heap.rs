@@ -74,14 +74,12 @@ impl<K: Copy + Ord> HeapArena<K> {
 
     /// Removes an item from the heap that contains it.
     pub(super) fn remove(&mut self, heap: &mut Heap, at: u32) {
-        let Node { parent, left, right, .. } = self.nodes[at as usize];
+        let Node { parent, left, right, rank, .. } = self.nodes[at as usize];
         if heap.last == at {
             heap.last = parent;
         }
-        for child in [left, right] {
-            self.adopt(child, NONE);
-        }
-        let heir = self.meld(left, right);
+        // In a chain, the only child moves up.
+        let heir = if right == NONE { left } else { self.meld(left, right) };
         self.adopt(heir, parent);
         if parent == NONE {
             heap.first = heir;
@@ -89,7 +87,7 @@ impl<K: Copy + Ord> HeapArena<K> {
         }
         let above = &mut self.nodes[parent as usize];
         *(if above.left == at { &mut above.left } else { &mut above.right }) = heir;
-        let mut at = parent;
+        let mut at = if self.rank(heir) == rank { NONE } else { parent };
         while at != NONE && self.lean(at) {
             at = self.nodes[at as usize].parent;
         }
