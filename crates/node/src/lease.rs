@@ -12,12 +12,13 @@ use crate::error::{Result, camel_case, closed, named, thrown};
 use crate::number::{count, instant, millis, status, to_endpoint_id};
 use crate::request::Bytes;
 use crate::response::{Outcome, ReportedUsage, packed};
-use crate::scheduler::NativeScheduler;
+use crate::scheduler::{NativeScheduler, Shared};
 
 /// A dispatched request. After the scheduler's `close`, calls have no effect.
 #[napi]
 #[derive(Debug)]
 pub struct NativeLease {
+    scheduler: Shared,
     lease: RefCell<Lease>,
 }
 
@@ -45,9 +46,10 @@ impl NativeLease {
         streams: bool,
     ) -> Result<Self> {
         let dispatch = read_dispatch(request_id, endpoint_id, first_token_in, streams)?;
+        let scheduler = scheduler.shared();
         let lease =
             scheduler.gateway(|gateway| Lease::new(gateway, dispatch)).ok_or_else(closed)?;
-        Ok(Self { lease: RefCell::new(lease) })
+        Ok(Self { scheduler, lease: RefCell::new(lease) })
     }
 
     /// Whether the request has ended.
@@ -58,35 +60,35 @@ impl NativeLease {
 
     /// Looks up the endpoint of the request.
     #[napi]
-    pub fn locate(&self, scheduler: &NativeScheduler) -> f64 {
+    pub fn locate(&self) -> f64 {
         let mut lease = self.lease.borrow_mut();
-        scheduler.gateway(|gateway| lease.locate(gateway));
+        self.scheduler.gateway(|gateway| lease.locate(gateway));
         lease.endpoint_id().as_u64() as f64
     }
 
     /// Looks up the endpoint of the request, and returns its name.
     #[napi]
-    pub fn locate_name(&self, scheduler: &NativeScheduler) -> String {
+    pub fn locate_name(&self) -> String {
         let mut lease = self.lease.borrow_mut();
-        scheduler.gateway(|gateway| lease.locate(gateway));
+        self.scheduler.gateway(|gateway| lease.locate(gateway));
         lease.endpoint_name().into()
     }
 
     /// The first token arrived.
     #[napi]
-    pub fn first_token(&self, scheduler: &NativeScheduler, now: f64) -> Result<()> {
+    pub fn first_token(&self, now: f64) -> Result<()> {
         let now = instant("now", now)?;
         let mut lease = self.lease.borrow_mut();
-        scheduler.gateway(|gateway| lease.handle_first_token(gateway, now));
+        self.scheduler.gateway(|gateway| lease.handle_first_token(gateway, now));
         Ok(())
     }
 
     /// The answer grew.
     #[napi]
-    pub fn tokens(&self, scheduler: &NativeScheduler, now: f64, tokens: f64) -> Result<()> {
+    pub fn tokens(&self, now: f64, tokens: f64) -> Result<()> {
         let (now, tokens) = (instant("now", now)?, count("tokens", tokens)?);
         let mut lease = self.lease.borrow_mut();
-        scheduler.gateway(|gateway| lease.handle_tokens(gateway, now, tokens));
+        self.scheduler.gateway(|gateway| lease.handle_tokens(gateway, now, tokens));
         Ok(())
     }
 
@@ -101,13 +103,12 @@ impl NativeLease {
     #[napi]
     pub fn feed(
         &self,
-        scheduler: &NativeScheduler,
         now: f64,
         #[napi(ts_arg_type = "Uint8Array")] chunk: Bytes<'_>,
     ) -> Result<f64> {
         let now = instant("now", now)?;
         let mut lease = self.lease.borrow_mut();
-        let progress = scheduler.gateway(|gateway| lease.feed(gateway, now, chunk));
+        let progress = self.scheduler.gateway(|gateway| lease.feed(gateway, now, chunk));
         Ok(packed(progress.unwrap_or_else(|| Ok(Progress::default())).map_err(thrown)?))
     }
 
@@ -115,22 +116,21 @@ impl NativeLease {
     #[napi]
     pub fn pass(
         &self,
-        scheduler: &NativeScheduler,
         now: f64,
         #[napi(ts_arg_type = "Uint8Array")] chunk: Bytes<'_>,
     ) -> Result<()> {
         let now = instant("now", now)?;
         let mut lease = self.lease.borrow_mut();
-        scheduler.gateway(|gateway| lease.pass(gateway, now, chunk));
+        self.scheduler.gateway(|gateway| lease.pass(gateway, now, chunk));
         Ok(())
     }
 
     /// The answer's body has ended.
     #[napi]
-    pub fn finish(&self, scheduler: &NativeScheduler, now: f64, close: String) -> Result<Outcome> {
+    pub fn finish(&self, now: f64, close: String) -> Result<Outcome> {
         let (now, close) = (instant("now", now)?, named("close", &close)?);
         let mut lease = self.lease.borrow_mut();
-        let outcome = scheduler.gateway(|gateway| lease.finish(gateway, now, close));
+        let outcome = self.scheduler.gateway(|gateway| lease.finish(gateway, now, close));
         let outcome = outcome.unwrap_or_else(|| lease.finish_without_gateway(close));
         outcome.map(Outcome::from).map_err(thrown)
     }
@@ -139,7 +139,6 @@ impl NativeLease {
     #[napi]
     pub fn complete(
         &self,
-        scheduler: &NativeScheduler,
         now: f64,
         prompt_tokens: Option<f64>,
         cached_tokens: Option<f64>,
@@ -151,7 +150,7 @@ impl NativeLease {
         usage.cached_tokens = cached_tokens;
         usage.completion_tokens = completion_tokens;
         let mut lease = self.lease.borrow_mut();
-        let completed = scheduler.gateway(|gateway| lease.complete(gateway, now, Some(usage)));
+        let completed = self.scheduler.gateway(|gateway| lease.complete(gateway, now, Some(usage)));
         let (ended, implausible) = completed.unwrap_or_default();
         let (fields, values) = implausible.iter().map(|(name, it)| (camel_case(name), it)).unzip();
         Ok(Completed { ended, implausible: fields, values })
@@ -159,42 +158,37 @@ impl NativeLease {
 
     /// The request failed.
     #[napi]
-    pub fn fail(&self, scheduler: &NativeScheduler, now: f64, failure: String) -> Result<bool> {
+    pub fn fail(&self, now: f64, failure: String) -> Result<bool> {
         let (now, failure) = (instant("now", now)?, named("failure", &failure)?);
         let mut lease = self.lease.borrow_mut();
-        Ok(scheduler.gateway(|gateway| lease.fail(gateway, now, failure)).unwrap_or_default())
+        Ok(self.scheduler.gateway(|gateway| lease.fail(gateway, now, failure)).unwrap_or_default())
     }
 
     /// The client disconnected.
     #[napi]
-    pub fn cancel(&self, scheduler: &NativeScheduler, now: f64) -> Result<bool> {
+    pub fn cancel(&self, now: f64) -> Result<bool> {
         let now = instant("now", now)?;
         let mut lease = self.lease.borrow_mut();
-        Ok(scheduler.gateway(|gateway| lease.cancel(gateway, now)).unwrap_or_default())
+        Ok(self.scheduler.gateway(|gateway| lease.cancel(gateway, now)).unwrap_or_default())
     }
 
     /// The connection ended: `finish` after `begin`, and the end that fits before it.
     #[napi]
-    pub fn close(&self, scheduler: &NativeScheduler, now: f64, close: String) -> Result<()> {
+    pub fn close(&self, now: f64, close: String) -> Result<()> {
         let (now, close) = (instant("now", now)?, named("close", &close)?);
         let mut lease = self.lease.borrow_mut();
-        scheduler.gateway(|gateway| lease.close(gateway, now, close));
+        self.scheduler.gateway(|gateway| lease.close(gateway, now, close));
         Ok(())
     }
 
     /// The request went to another endpoint.
     #[napi]
-    pub fn redirect(
-        &self,
-        scheduler: &NativeScheduler,
-        now: f64,
-        endpoint_id: f64,
-        failure: String,
-    ) -> Result<()> {
+    pub fn redirect(&self, now: f64, endpoint_id: f64, failure: String) -> Result<()> {
         let (now, to) = (instant("now", now)?, to_endpoint_id("endpointId", endpoint_id)?);
         let failure = named("failure", &failure)?;
         let mut lease = self.lease.borrow_mut();
-        let redirected = scheduler.gateway(|gateway| lease.redirect(gateway, now, to, failure));
+        let redirected =
+            self.scheduler.gateway(|gateway| lease.redirect(gateway, now, to, failure));
         redirected.ok_or_else(closed)?.map_err(thrown)
     }
 

@@ -46,6 +46,8 @@ import type { RemovedEndpoint } from './values.js';
 export abstract class Endpoints {
   /** @internal */
   readonly native: NativeScheduler;
+  /** @internal What the native functions for requests take. */
+  protected readonly number: number;
   /** @internal */
   protected readonly time: Clock;
   /** @internal */
@@ -63,6 +65,7 @@ export abstract class Endpoints {
   /** @internal */
   protected constructor(native: NativeScheduler, time: Clock, buffer: DispatchBuffer) {
     this.native = native;
+    this.number = native.number;
     this.time = time;
     this.buffer = buffer;
   }

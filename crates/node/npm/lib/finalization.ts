@@ -26,7 +26,7 @@ export const abandonedLeases = new FinalizationRegistry<LeaseRecord>((record) =>
   }
   ignoringErrors(() => {
     const now = scheduler.clock();
-    native.close(scheduler.native, now, 'client_disconnected');
+    native.close(now, 'client_disconnected');
     scheduler.wakeAt(now);
   });
   if (!tracked && !warned) {

@@ -73,12 +73,12 @@ export class Lease {
 
   /** The id of the endpoint that has the request, or had it last. A redirect changes it. */
   get endpointId(): number {
-    return this.#native.locate(this.#scheduler.native);
+    return this.#native.locate();
   }
 
   /** The name of that endpoint. */
   get endpointName(): string {
-    return this.#native.locateName(this.#scheduler.native);
+    return this.#native.locateName();
   }
 
   /** Whether it has ended. */
@@ -93,7 +93,7 @@ export class Lease {
 
   /** The first token arrived. A second call changes nothing, nor does one after the end. */
   firstToken(): void {
-    this.#call((native, now) => native.firstToken(this.#scheduler.native, now));
+    this.#call((native, now) => native.firstToken(now));
   }
 
   /**
@@ -101,7 +101,7 @@ export class Lease {
    */
   tokens(count: number): void {
     const tokens = this.#isOpen() ? number('tokens', count) : 0;
-    this.#call((native, now) => native.tokens(this.#scheduler.native, now, tokens));
+    this.#call((native, now) => native.tokens(now, tokens));
   }
 
   /**
@@ -114,7 +114,7 @@ export class Lease {
     }
     const { promptTokens, cachedTokens, completionTokens } = readUsage(usage ?? this.usage);
     const { ended, implausible, values } = this.#call((native, now) =>
-      native.complete(this.#scheduler.native, now, promptTokens, cachedTokens, completionTokens));
+      native.complete(now, promptTokens, cachedTokens, completionTokens));
     implausible.forEach((field, at) =>
       warnOnce(
         `usage.${field}`,
@@ -129,13 +129,13 @@ export class Lease {
       return false;
     }
     const why = string('failure', failure);
-    return this.#call((native, now) => native.fail(this.#scheduler.native, now, why));
+    return this.#call((native, now) => native.fail(now, why));
   }
 
   /** The client disconnected. */
   cancel(): boolean {
     this.#scheduler.forget(this.requestId);
-    return this.#call((native, now) => native.cancel(this.#scheduler.native, now));
+    return this.#call((native, now) => native.cancel(now));
   }
 
   /**
@@ -158,7 +158,7 @@ export class Lease {
   feed(chunk: Uint8Array): Progress {
     return this.#call((native, now) => {
       const bytes = this.#reads() ? readWire('chunk', chunk) : EMPTY;
-      return unpacked(native.feed(this.#scheduler.native, now, bytes));
+      return unpacked(native.feed(now, bytes));
     });
   }
 
@@ -169,7 +169,7 @@ export class Lease {
   finish(close: CloseReason = 'clean'): Outcome {
     this.#outcome ??= this.#call((native, now) => {
       const how = this.#reader === null ? 'clean' : string('close', close);
-      return native.finish(this.#scheduler.native, now, how);
+      return native.finish(now, how);
     });
     return this.#outcome;
   }
@@ -195,7 +195,7 @@ export class Lease {
    */
   redirect(endpointId: number, failure: Failure = 'unreachable'): void {
     const [to, how] = [checkEndpointId('endpointId', endpointId), string('failure', failure)];
-    this.#call((native, now) => native.redirect(this.#scheduler.native, now, to, how));
+    this.#call((native, now) => native.redirect(now, to, how));
   }
 
   /** Ends it as `cancel` does, or as its answer did, for `using`. A tracked lease stays open. */
@@ -230,13 +230,13 @@ export class Lease {
   pass(chunk: unknown): void {
     this.#call((native, now) => {
       const bytes = this.#reads() ? bytesOf(chunk) : EMPTY;
-      native.pass(this.#scheduler.native, now, bytes);
+      native.pass(now, bytes);
     });
   }
 
   /** @internal The stream ended, or the host gave it up. */
   close(close: CloseReason): void {
-    this.#call((native, now) => native.close(this.#scheduler.native, now, close));
+    this.#call((native, now) => native.close(now, close));
   }
 
   /** Whether arguments count: after the end they are not even validated. */

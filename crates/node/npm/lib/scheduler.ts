@@ -1,7 +1,7 @@
 /**
  * The scheduler: validates what callers pass, calls the native module, converts what it returns.
  */
-import { NativeScheduler } from '../native/index.js';
+import { NativeScheduler, requests } from '../native/index.js';
 import type { Signal } from './abort.js';
 import { Clock } from './clock.js';
 import { checkOptions, readConfig, warnOfConfig, type Config, type SchedulerOptions } from './config.js';
@@ -180,9 +180,9 @@ export class Scheduler extends Endpoints {
     const { numbers } = this.buffer;
     const rejected = guarded(() =>
       scored === null
-        ? this.native.pick(r.now, r.view, r.bytes, r.model, r.adapter, r.cacheSalt, r.session,
+        ? requests.pick(this.number, r.now, r.view, r.bytes, r.model, r.adapter, r.cacheSalt, r.session,
             r.flow, r.priority, r.deadline, r.expectedOutputTokens, allOptions(r), numbers)
-        : this.native.pickBy(r.now, r.view, r.bytes, r.model, r.adapter, r.cacheSalt, r.session,
+        : requests.pickBy(this.number, r.now, r.view, r.bytes, r.model, r.adapter, r.cacheSalt, r.session,
             r.flow, r.priority, r.deadline, r.expectedOutputTokens, allOptions(r), numbers, scored.endpoints,
             scored.costs));
     return rejected ? withoutDispatchFields(rejected) : this.buffer.read((id) => this.nameOf(id));
@@ -265,7 +265,7 @@ export class Scheduler extends Endpoints {
    * To preempt one, abort it and `cancel` it.
    */
   preemptionCandidates(most = 64): number[] {
-    return guarded(() => this.native.preemptionCandidates(most));
+    return guarded(() => requests.preemptionCandidates(this.number, most));
   }
 
   /**
@@ -315,7 +315,7 @@ export class Scheduler extends Endpoints {
     // Without a timeout, the TTL of its headers counts, or else that of the configuration.
     const { numbers } = this.buffer;
     const answer = guarded(() =>
-      this.native.decide(r.now, r.view, r.bytes, r.model, r.adapter, r.cacheSalt, r.session,
+      requests.decide(this.number, r.now, r.view, r.bytes, r.model, r.adapter, r.cacheSalt, r.session,
         r.flow, r.priority, r.deadline, r.expectedOutputTokens, r.rareOptions, r.body?.path, r.body?.headers,
         r.body?.priorityOrder, r.body?.allow, timeoutMs, share, later, numbers));
     if (typeof answer !== 'number') {
@@ -385,20 +385,20 @@ export class Scheduler extends Endpoints {
     checkPick(options);
     const r = this.#read(prompt, options);
     return guarded(() =>
-      this.native.explain(r.now, r.view, r.bytes, r.model, r.adapter, r.cacheSalt, r.session,
+      requests.explain(this.number, r.now, r.view, r.bytes, r.model, r.adapter, r.cacheSalt, r.session,
         r.flow, r.priority, r.deadline, r.expectedOutputTokens, allOptions(r)));
   }
 
   /** The first token of a request arrived. A second call changes nothing. */
   handleFirstToken(requestId: number, now?: number): void {
     const [at, id] = [this.time.at(now), checkRequestId(requestId)];
-    this.input(at, () => this.native.handleFirstToken(at, id));
+    this.input(at, () => requests.handleFirstToken(this.number, at, id));
   }
 
   /** The answer of a request grew by `tokens`. Implies the first token. */
   handleTokens(requestId: number, tokens: number, now?: number): void {
     const [at, id, count] = [this.time.at(now), checkRequestId(requestId), number('tokens', tokens)];
-    this.input(at, () => this.native.handleTokens(at, id, count));
+    this.input(at, () => requests.handleTokens(this.number, at, id, count));
   }
 
   /**
@@ -407,7 +407,7 @@ export class Scheduler extends Endpoints {
    */
   handleAnswer(requestId: number, answer: string, now?: number): void {
     const [at, id, name] = [this.time.at(now), checkRequestId(requestId), string('answer', answer)];
-    this.input(at, () => this.native.handleAnswer(at, id, name));
+    this.input(at, () => requests.handleAnswer(this.number, at, id, name));
   }
 
   /** A request completed. Releases its reservation, and learns from its usage. */
@@ -415,20 +415,20 @@ export class Scheduler extends Endpoints {
     const [at, id] = [this.time.at(now), checkRequestId(requestId)];
     const { promptTokens, cachedTokens, completionTokens } = readUsage(usage ?? {});
     this.input(at, () =>
-      this.native.complete(at, id, promptTokens, cachedTokens, completionTokens));
+      requests.complete(this.number, at, id, promptTokens, cachedTokens, completionTokens));
   }
 
   /** A request failed at its endpoint. After a client error such as `400`, cancel it instead. */
   fail(requestId: number, failure: Failure = 'engine', now?: number): void {
     const [at, id, why] = [this.time.at(now), checkRequestId(requestId), string('failure', failure)];
-    this.input(at, () => this.native.fail(at, id, why));
+    this.input(at, () => requests.fail(this.number, at, id, why));
   }
 
   /** The client disconnected. Returns whether the request was in flight or queued. */
   cancel(requestId: number, now?: number): boolean {
     const [at, id] = [this.time.at(now), checkRequestId(requestId)];
     this.#waiting.forget(id);
-    return this.input(at, () => this.native.cancel(at, id));
+    return this.input(at, () => requests.cancel(this.number, at, id));
   }
 
   /**
@@ -479,7 +479,7 @@ export class Scheduler extends Endpoints {
   ): void {
     const [at, id, to] = [this.time.at(now), checkRequestId(requestId), checkEndpointId('endpointId', endpointId)];
     const how = string('failure', failure);
-    this.input(at, () => this.native.redirect(at, id, to, how));
+    this.input(at, () => requests.redirect(this.number, at, id, to, how));
   }
 
   // Queries.
@@ -564,19 +564,19 @@ export class Scheduler extends Endpoints {
 
   #candidates(r: NativeRequest) {
     return guarded(() =>
-      this.native.candidates(r.now, r.view, r.bytes, r.model, r.adapter, r.cacheSalt, r.session,
+      requests.candidates(this.number, r.now, r.view, r.bytes, r.model, r.adapter, r.cacheSalt, r.session,
         r.flow, r.priority, r.deadline, r.expectedOutputTokens, allOptions(r)));
   }
 
   #submit(r: NativeRequest, ttl: number | undefined, weight: number): number | Rejected {
     const answer = guarded(() =>
-      this.native.submit(r.now, r.view, r.bytes, r.model, r.adapter, r.cacheSalt, r.session,
+      requests.submit(this.number, r.now, r.view, r.bytes, r.model, r.adapter, r.cacheSalt, r.session,
         r.flow, r.priority, r.deadline, r.expectedOutputTokens, allOptions(r), ttl, weight));
     return typeof answer === 'number' ? answer : withoutDispatchFields(answer);
   }
 
   #poll(now: number): Dispatch | Evicted | undefined {
-    const decided = guarded(() => this.native.pollDecision(now, this.buffer.numbers));
+    const decided = guarded(() => requests.pollDecision(this.number, now, this.buffer.numbers));
     if (typeof decided === 'object') {
       return withoutDispatchFields(decided);
     }
@@ -584,9 +584,9 @@ export class Scheduler extends Endpoints {
   }
 
   /** Cancels them all before it delivers what that changes. */
-  #withdraw(requests: readonly number[]): void {
+  #withdraw(ids: readonly number[]): void {
     const now = this.clock();
-    requests.forEach((request) => guarded(() => this.native.cancel(now, request)));
+    ids.forEach((id) => guarded(() => requests.cancel(this.number, now, id)));
     this.wake(now);
   }
 }

@@ -124,31 +124,31 @@ export declare class NativeLease {
   /** Whether the request has ended. */
   get ended(): boolean
   /** Looks up the endpoint of the request. */
-  locate(scheduler: NativeScheduler): number
+  locate(): number
   /** Looks up the endpoint of the request, and returns its name. */
-  locateName(scheduler: NativeScheduler): string
+  locateName(): string
   /** The first token arrived. */
-  firstToken(scheduler: NativeScheduler, now: number): void
+  firstToken(now: number): void
   /** The answer grew. */
-  tokens(scheduler: NativeScheduler, now: number, tokens: number): void
+  tokens(now: number, tokens: number): void
   /** The endpoint responds with this status and `Content-Type`. */
   begin(status: number, contentType: string): void
   /** Reads a chunk of the answer's body: its progress, packed. */
-  feed(scheduler: NativeScheduler, now: number, chunk: Uint8Array): number
+  feed(now: number, chunk: Uint8Array): number
   /** A chunk passes on its way to the client. Before `begin`, the first one is the first token. */
-  pass(scheduler: NativeScheduler, now: number, chunk: Uint8Array): void
+  pass(now: number, chunk: Uint8Array): void
   /** The answer's body has ended. */
-  finish(scheduler: NativeScheduler, now: number, close: string): Outcome
+  finish(now: number, close: string): Outcome
   /** The answer is complete. */
-  complete(scheduler: NativeScheduler, now: number, promptTokens?: number | undefined | null, cachedTokens?: number | undefined | null, completionTokens?: number | undefined | null): Completed
+  complete(now: number, promptTokens?: number | undefined | null, cachedTokens?: number | undefined | null, completionTokens?: number | undefined | null): Completed
   /** The request failed. */
-  fail(scheduler: NativeScheduler, now: number, failure: string): boolean
+  fail(now: number, failure: string): boolean
   /** The client disconnected. */
-  cancel(scheduler: NativeScheduler, now: number): boolean
+  cancel(now: number): boolean
   /** The connection ended: `finish` after `begin`, and the end that fits before it. */
-  close(scheduler: NativeScheduler, now: number, close: string): void
+  close(now: number, close: string): void
   /** The request went to another endpoint. */
-  redirect(scheduler: NativeScheduler, now: number, endpointId: number, failure: string): void
+  redirect(now: number, endpointId: number, failure: string): void
   /** Whether a stream has brought any payload but an error. */
   get begun(): boolean
   /** Tokens of the answer so far. */
@@ -294,48 +294,10 @@ export declare class NativeScheduler {
   redirectLeg(now: number, requestId: number, stage: string, why: string): number | null
   /** The endpoint of a stage that has not ended. */
   legOf(requestId: number, stage: string): number | null
-  /** Chooses and reserves. A dispatch is written into `numbers`; a rejection is returned. */
-  pick(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model: string | undefined | null, adapter: string | undefined | null, cacheSalt: string | undefined | null, session: string | undefined | null, flow: string | undefined | null, priority: number | undefined | null, deadline: number | undefined | null, expectedOutputTokens: number | undefined | null, rareOptions: RareOptions | undefined | null, numbers: Float64Array): Rejected | null
-  /** `pick` at the host's costs: `costs[i]` seconds for `endpoints[i]`. */
-  pickBy(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model: string | undefined | null, adapter: string | undefined | null, cacheSalt: string | undefined | null, session: string | undefined | null, flow: string | undefined | null, priority: number | undefined | null, deadline: number | undefined | null, expectedOutputTokens: number | undefined | null, rareOptions: RareOptions | undefined | null, numbers: Float64Array, endpoints: Float64Array, costs: Float64Array): Rejected | null
-  /** Queues a request: returns its id, or a rejection. */
-  submit(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model: string | undefined | null, adapter: string | undefined | null, cacheSalt: string | undefined | null, session: string | undefined | null, flow: string | undefined | null, priority: number | undefined | null, deadline: number | undefined | null, expectedOutputTokens: number | undefined | null, rareOptions: RareOptions | undefined | null, ttl: number | undefined | null, weight: number): number | Rejected
-  /**
-   * Queues a request, and polls one decision: returns the request's id, or a rejection. The
-   * number in the first place of `numbers` is the request of the polled dispatch, which is not
-   * always this one; -1 stands for none. An eviction is returned with the id.
-   *
-   * With a path, the prompt is a body that came there. Unless the request waits for endpoints,
-   * it is rejected where there is none.
-   */
-  decide(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model: string | undefined | null, adapter: string | undefined | null, cacheSalt: string | undefined | null, session: string | undefined | null, flow: string | undefined | null, priority: number | undefined | null, deadline: number | undefined | null, expectedOutputTokens: number | undefined | null, rareOptions: RareOptions | undefined | null, path: string | undefined | null, headers: Array<string> | undefined | null, priorityOrder: string | undefined | null, allow: Allow | undefined | null, ttl: number | undefined | null, weight: number, waitsForEndpoints: boolean, numbers: Float64Array): number | Rejected | Queued
-  /**
-   * The next decision about a submitted request: false if there is none. True stands for a
-   * dispatch, which is written into `numbers`; an eviction is returned.
-   */
-  pollDecision(now: number, numbers: Float64Array): boolean | Evicted
-  /** Requests of negative priority whose preemption makes room for others. */
-  preemptionCandidates(most: number): Array<number>
-  /** What `pick` would decide, with every candidate's cost. */
-  explain(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model?: string | undefined | null, adapter?: string | undefined | null, cacheSalt?: string | undefined | null, session?: string | undefined | null, flow?: string | undefined | null, priority?: number | undefined | null, deadline?: number | undefined | null, expectedOutputTokens?: number | undefined | null, rareOptions?: RareOptions | undefined | null): Explanation
-  /** The eligible endpoints of a request, column by column. */
-  candidates(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model?: string | undefined | null, adapter?: string | undefined | null, cacheSalt?: string | undefined | null, session?: string | undefined | null, flow?: string | undefined | null, priority?: number | undefined | null, deadline?: number | undefined | null, expectedOutputTokens?: number | undefined | null, rareOptions?: RareOptions | undefined | null): Columns
-  /** The first token of a request arrived. */
-  handleFirstToken(now: number, requestId: number): void
-  /** The answer of a request grew. */
-  handleTokens(now: number, requestId: number, tokens: number): void
-  /** Records the id of the answer to a request. */
-  handleAnswer(now: number, requestId: number, answer: string): void
-  /** A request completed. */
-  complete(now: number, requestId: number, promptTokens?: number | undefined | null, cachedTokens?: number | undefined | null, completionTokens?: number | undefined | null): void
-  /** A request failed. */
-  fail(now: number, requestId: number, why: string): void
-  /** The client disconnected. Returns whether the request was in flight or queued. */
-  cancel(now: number, requestId: number): boolean
-  /** A request went to another endpoint than was decided. */
-  redirect(now: number, requestId: number, endpointId: number, failure: string): void
   /** A scheduler with no endpoints. */
   constructor(config: Config)
+  /** What the functions in `requests` take. */
+  get number(): number
   /** Changes the configuration. Without a seed, the current one stays. */
   reconfigure(now: number, config: Config): void
   /** Frees its memory. */
@@ -1937,4 +1899,47 @@ export interface WireProblem {
   code: 'truncated' | 'unexpected' | 'not_utf8' | 'too_deep' | 'too_long' | 'out_of_range' | 'unsupported' | 'no_prompt'
   /** The same in words. */
   message: string
+}
+
+export declare namespace requests {
+  /** The client disconnected. Returns whether the request was in flight or queued. */
+  export function cancel(number: number, now: number, requestId: number): boolean
+  /** The eligible endpoints of a request, column by column. */
+  export function candidates(number: number, now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model?: string | undefined | null, adapter?: string | undefined | null, cacheSalt?: string | undefined | null, session?: string | undefined | null, flow?: string | undefined | null, priority?: number | undefined | null, deadline?: number | undefined | null, expectedOutputTokens?: number | undefined | null, rareOptions?: RareOptions | undefined | null): Columns
+  /** A request completed. */
+  export function complete(number: number, now: number, requestId: number, promptTokens?: number | undefined | null, cachedTokens?: number | undefined | null, completionTokens?: number | undefined | null): void
+  /**
+   * Queues a request, and polls one decision: returns the request's id, or a rejection. The
+   * number in the first place of `numbers` is the request of the polled dispatch, which is not
+   * always this one; -1 stands for none. An eviction is returned with the id.
+   *
+   * With a path, the prompt is a body that came there. Unless the request waits for endpoints,
+   * it is rejected where there is none.
+   */
+  export function decide(number: number, now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model: string | undefined | null, adapter: string | undefined | null, cacheSalt: string | undefined | null, session: string | undefined | null, flow: string | undefined | null, priority: number | undefined | null, deadline: number | undefined | null, expectedOutputTokens: number | undefined | null, rareOptions: RareOptions | undefined | null, path: string | undefined | null, headers: Array<string> | undefined | null, priorityOrder: string | undefined | null, allow: Allow | undefined | null, ttl: number | undefined | null, weight: number, waitsForEndpoints: boolean, numbers: Float64Array): number | Rejected | Queued
+  /** What `pick` would decide, with every candidate's cost. */
+  export function explain(number: number, now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model?: string | undefined | null, adapter?: string | undefined | null, cacheSalt?: string | undefined | null, session?: string | undefined | null, flow?: string | undefined | null, priority?: number | undefined | null, deadline?: number | undefined | null, expectedOutputTokens?: number | undefined | null, rareOptions?: RareOptions | undefined | null): Explanation
+  /** A request failed. */
+  export function fail(number: number, now: number, requestId: number, why: string): void
+  /** Records the id of the answer to a request. */
+  export function handleAnswer(number: number, now: number, requestId: number, answer: string): void
+  /** The first token of a request arrived. */
+  export function handleFirstToken(number: number, now: number, requestId: number): void
+  /** The answer of a request grew. */
+  export function handleTokens(number: number, now: number, requestId: number, tokens: number): void
+  /** Chooses and reserves. A dispatch is written into `numbers`; a rejection is returned. */
+  export function pick(number: number, now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model: string | undefined | null, adapter: string | undefined | null, cacheSalt: string | undefined | null, session: string | undefined | null, flow: string | undefined | null, priority: number | undefined | null, deadline: number | undefined | null, expectedOutputTokens: number | undefined | null, rareOptions: RareOptions | undefined | null, numbers: Float64Array): Rejected | null
+  /** `pick` at the host's costs: `costs[i]` seconds for `endpoints[i]`. */
+  export function pickBy(number: number, now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model: string | undefined | null, adapter: string | undefined | null, cacheSalt: string | undefined | null, session: string | undefined | null, flow: string | undefined | null, priority: number | undefined | null, deadline: number | undefined | null, expectedOutputTokens: number | undefined | null, rareOptions: RareOptions | undefined | null, numbers: Float64Array, endpoints: Float64Array, costs: Float64Array): Rejected | null
+  /**
+   * The next decision about a submitted request: false if there is none. True stands for a
+   * dispatch, which is written into `numbers`; an eviction is returned.
+   */
+  export function pollDecision(number: number, now: number, numbers: Float64Array): boolean | Evicted
+  /** Requests of negative priority whose preemption makes room for others. */
+  export function preemptionCandidates(number: number, most: number): Array<number>
+  /** A request went to another endpoint than was decided. */
+  export function redirect(number: number, now: number, requestId: number, endpointId: number, failure: string): void
+  /** Queues a request: returns its id, or a rejection. */
+  export function submit(number: number, now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model: string | undefined | null, adapter: string | undefined | null, cacheSalt: string | undefined | null, session: string | undefined | null, flow: string | undefined | null, priority: number | undefined | null, deadline: number | undefined | null, expectedOutputTokens: number | undefined | null, rareOptions: RareOptions | undefined | null, ttl: number | undefined | null, weight: number): number | Rejected
 }

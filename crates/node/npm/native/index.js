@@ -874,3 +874,4 @@ module.exports.rewriteModel = nativeBinding.rewriteModel
 module.exports.schedulerOfPool = nativeBinding.schedulerOfPool
 module.exports.seedOfPeers = nativeBinding.seedOfPeers
 module.exports.usageOfSpan = nativeBinding.usageOfSpan
+module.exports.requests = nativeBinding.requests

@@ -19,7 +19,7 @@ const types = readFileSync(new URL('native/index.d.ts', root), 'utf8');
 function declared(kind, name) {
   const [, body] = new RegExp(`export (?:declare )?${kind} ${name} \\{\\n([^]*?)\\n\\}`).exec(types) ?? [];
   assert.ok(body, `${name} is not declared`);
-  return [...body.matchAll(/^ {2}(?:get )?(\w+)[?(:]/gm)].map(([, field]) => field).sort();
+  return [...body.matchAll(/^ {2}(?:get |export function )?(\w+)[?(:]/gm)].map(([, field]) => field).sort();
 }
 
 function evicted() {
@@ -31,6 +31,7 @@ function evicted() {
 test('the generated types are those of the addon that was built', () => {
   const methods = Object.getOwnPropertyNames(native.NativeScheduler.prototype);
   assert.deepEqual(declared('class', 'NativeScheduler'), methods.sort());
+  assert.deepEqual(declared('namespace', 'requests'), Object.keys(native.requests).sort());
   const { scheduler } = pool(['a']);
   const explanation = scheduler.explain('x');
   const answers = {

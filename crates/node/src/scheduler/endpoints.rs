@@ -19,7 +19,7 @@ impl NativeScheduler {
     #[napi]
     pub fn add_endpoint(&self, now: f64, endpoint: Endpoint) -> Result<f64> {
         let now = instant("now", now)?;
-        self.input(|scheduler| {
+        self.state.input(|scheduler| {
             let endpoint = endpoint.described()?;
             scheduler.add_endpoint(now, endpoint).map(|id| id.as_u64() as f64).map_err(thrown)
         })
@@ -29,7 +29,7 @@ impl NativeScheduler {
     #[napi]
     pub fn update_endpoint(&self, now: f64, endpoint_id: f64, description: Endpoint) -> Result<()> {
         let (now, id) = (instant("now", now)?, to_endpoint_id("endpointId", endpoint_id)?);
-        self.input(|scheduler| {
+        self.state.input(|scheduler| {
             let description = description.described()?;
             scheduler.update_endpoint(now, id, description).map_err(thrown)
         })
@@ -39,21 +39,22 @@ impl NativeScheduler {
     #[napi]
     pub fn remove_endpoint(&self, now: f64, endpoint_id: f64) -> Result<RemovedEndpoint> {
         let (now, id) = (instant("now", now)?, to_endpoint_id("endpointId", endpoint_id)?);
-        self.with(|state| state.gateway.remove_endpoint(now, id).map(Into::into).map_err(thrown))
+        self.state
+            .with(|state| state.gateway.remove_endpoint(now, id).map(Into::into).map_err(thrown))
     }
 
     /// Sends no new requests to an endpoint.
     #[napi]
     pub fn drain_endpoint(&self, now: f64, endpoint_id: f64) -> Result<()> {
         let (now, id) = (instant("now", now)?, to_endpoint_id("endpointId", endpoint_id)?);
-        self.input(|scheduler| scheduler.drain_endpoint(now, id).map_err(thrown))
+        self.state.input(|scheduler| scheduler.drain_endpoint(now, id).map_err(thrown))
     }
 
     /// Takes a draining endpoint back into service.
     #[napi]
     pub fn resume_endpoint(&self, now: f64, endpoint_id: f64) -> Result<()> {
         let (now, id) = (instant("now", now)?, to_endpoint_id("endpointId", endpoint_id)?);
-        self.input(|scheduler| scheduler.resume_endpoint(now, id).map_err(thrown))
+        self.state.input(|scheduler| scheduler.resume_endpoint(now, id).map_err(thrown))
     }
 
     /// Changes the pool to that of this name in a configuration. Returns its endpoints' ids.
@@ -61,14 +62,14 @@ impl NativeScheduler {
     pub fn apply(&self, now: f64, configuration: String, pool: String) -> Result<Vec<f64>> {
         let now = instant("now", now)?;
         let pool = PoolConfig::of_text(&configuration, &pool).map_err(thrown)?;
-        self.with(|state| state.gateway.apply(now, &pool).map(ids).map_err(thrown))
+        self.state.with(|state| state.gateway.apply(now, &pool).map(ids).map_err(thrown))
     }
 
     /// Removes the endpoints that left the configuration and have no request in flight.
     #[napi]
     pub fn remove_idle(&self, now: f64) -> Result<Vec<f64>> {
         let now = instant("now", now)?;
-        self.with(|state| Ok(ids(state.gateway.remove_idle(now))))
+        self.state.with(|state| Ok(ids(state.gateway.remove_idle(now))))
     }
 
     /// An endpoint reported its load.
@@ -76,7 +77,7 @@ impl NativeScheduler {
     pub fn handle_load(&self, now: f64, endpoint_id: f64, load: Load) -> Result<()> {
         let (now, id) = (instant("now", now)?, to_endpoint_id("endpointId", endpoint_id)?);
         let load = slotwise::Load::try_from(load)?;
-        self.input(|scheduler| scheduler.handle_load(now, id, load).map_err(thrown))
+        self.state.input(|scheduler| scheduler.handle_load(now, id, load).map_err(thrown))
     }
 
     /// Several endpoints reported their loads. Returns the ids that are not in the pool.
@@ -92,14 +93,14 @@ impl NativeScheduler {
             Ok((to_endpoint_id("endpointId", *id)?, slotwise::Load::try_from(load)?))
         };
         let reports = endpoint_ids.iter().zip(loads).map(read).collect::<Result<Vec<_>>>()?;
-        self.input(|scheduler| Ok(ids(scheduler.handle_loads(now, &reports))))
+        self.state.input(|scheduler| Ok(ids(scheduler.handle_loads(now, &reports))))
     }
 
     /// A probe of the endpoint passed or failed.
     #[napi]
     pub fn handle_probe(&self, now: f64, endpoint_id: f64, passed: bool) -> Result<()> {
         let (now, id) = (instant("now", now)?, to_endpoint_id("endpointId", endpoint_id)?);
-        self.input(|scheduler| scheduler.handle_probe(now, id, passed).map_err(thrown))
+        self.state.input(|scheduler| scheduler.handle_probe(now, id, passed).map_err(thrown))
     }
 
     /// An endpoint reported its LoRA adapters.
@@ -114,7 +115,7 @@ impl NativeScheduler {
         let (now, id) = (instant("now", now)?, to_endpoint_id("endpointId", endpoint_id)?);
         let active: Vec<&str> = active.iter().map(String::as_str).collect();
         let state = AdapterState::active(&active).slots(count("slots", slots)?);
-        self.input(|scheduler| scheduler.handle_adapters(now, id, state).map_err(thrown))
+        self.state.input(|scheduler| scheduler.handle_adapters(now, id, state).map_err(thrown))
     }
 
     /// Describes a LoRA adapter before it is loaded.
@@ -131,7 +132,7 @@ impl NativeScheduler {
         adapter = adapter.slots(count("slots", slots)?);
         adapter.load_time = load_time_ms.map(|ms| duration("loadTimeMs", ms)).transpose()?;
         adapter.slowdown = slowdown;
-        self.input(|scheduler| scheduler.describe_adapter(adapter).map_err(thrown))
+        self.state.input(|scheduler| scheduler.describe_adapter(adapter).map_err(thrown))
     }
 
     /// An engine stored blocks.
@@ -159,7 +160,7 @@ impl NativeScheduler {
         stored.tier = self::tier(tier.as_deref())?;
         (stored.model, stored.adapter) = (model.as_deref(), adapter.as_deref());
         stored.cache_salt = cache_salt.as_deref();
-        self.input(|scheduler| {
+        self.state.input(|scheduler| {
             scheduler.handle_kv_event(now, id, KvEvent::BlockStored(stored)).map_err(thrown)
         })
     }
@@ -176,7 +177,7 @@ impl NativeScheduler {
         let (now, id) = (instant("now", now)?, to_endpoint_id("endpointId", endpoint_id)?);
         let blocks = engine_hashes(blocks);
         let removed = BlockRemoved::new(&blocks).tier(self::tier(tier.as_deref())?);
-        self.input(|scheduler| {
+        self.state.input(|scheduler| {
             scheduler.handle_kv_event(now, id, KvEvent::BlockRemoved(removed)).map_err(thrown)
         })
     }
@@ -185,7 +186,7 @@ impl NativeScheduler {
     #[napi]
     pub fn handle_cleared(&self, now: f64, endpoint_id: f64) -> Result<()> {
         let (now, id) = (instant("now", now)?, to_endpoint_id("endpointId", endpoint_id)?);
-        self.input(|scheduler| {
+        self.state.input(|scheduler| {
             scheduler.handle_kv_event(now, id, KvEvent::AllBlocksCleared).map_err(thrown)
         })
     }

@@ -28,7 +28,7 @@ impl NativeScheduler {
     ) -> Result<()> {
         let (now, id) = (instant("now", now)?, to_endpoint_id("endpointId", endpoint_id)?);
         let options = PageOptions { engine, fields, adapters, rank_label };
-        self.with(|state| {
+        self.state.with(|state| {
             let report = options.read_load(page)?;
             state.gateway.handle_metrics(now, id, &report).map_err(thrown)?;
             report.map(drop).map_err(unreadable)
@@ -45,7 +45,7 @@ impl NativeScheduler {
     ) -> Result<()> {
         let (now, id) = (instant("now", now)?, to_endpoint_id("endpointId", endpoint_id)?);
         let report = OrcaReport::read(header);
-        self.with(|state| {
+        self.state.with(|state| {
             state.gateway.handle_orca(now, id, &report).map_err(thrown)?;
             report.map(drop).map_err(unreadable)
         })
@@ -63,7 +63,7 @@ impl NativeScheduler {
     ) -> Result<KvReport> {
         let (now, id) = (instant("now", now)?, to_endpoint_id("endpointId", endpoint_id)?);
         let rank = count("rank", rank)?;
-        self.with(|State { gateway, .. }| {
+        self.state.with(|State { gateway, .. }| {
             let report = if replay {
                 gateway.handle_kv_replay(now, id, rank, &frames)
             } else {
@@ -86,7 +86,7 @@ impl NativeScheduler {
         let (now, id) = (instant("now", now)?, to_endpoint_id("endpointId", endpoint_id)?);
         let rank = count("rank", rank)?;
         let size = block_size.map(|tokens| positive("blockSize", tokens)).transpose()?;
-        self.with(|State { gateway, .. }| {
+        self.state.with(|State { gateway, .. }| {
             let report = gateway.handle_trtllm_events(now, id, rank, body, size);
             Ok(report.map_err(rejected_feed)?.into())
         })
@@ -97,7 +97,7 @@ impl NativeScheduler {
     pub fn abandon_replay(&self, now: f64, endpoint_id: f64, rank: f64) -> Result<KvReport> {
         let (now, id) = (instant("now", now)?, to_endpoint_id("endpointId", endpoint_id)?);
         let rank = count("rank", rank)?;
-        self.with(|State { gateway, .. }| {
+        self.state.with(|State { gateway, .. }| {
             Ok(gateway.abandon_replay(now, id, rank).map_err(rejected_feed)?.into())
         })
     }
@@ -105,14 +105,14 @@ impl NativeScheduler {
     /// The next request for a replay.
     #[napi]
     pub fn poll_replay(&self) -> Result<Option<ReplayRequest>> {
-        self.with(|State { gateway, .. }| Ok(gateway.poll_replay().map(ReplayRequest::from)))
+        self.state.with(|State { gateway, .. }| Ok(gateway.poll_replay().map(ReplayRequest::from)))
     }
 
     /// The first batch of the replay that a rank awaits.
     #[napi]
     pub fn replay_from(&self, endpoint_id: f64, rank: f64) -> Result<Option<f64>> {
         let (id, rank) = (to_endpoint_id("endpointId", endpoint_id)?, count("rank", rank)?);
-        self.with(|State { gateway, .. }| {
+        self.state.with(|State { gateway, .. }| {
             gateway.scheduler().in_flight_on(id).map_err(thrown)?;
             Ok(gateway.replay_from(id, rank).map(batch_number))
         })

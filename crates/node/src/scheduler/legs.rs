@@ -22,7 +22,7 @@ impl NativeScheduler {
         let (now, id, stage) =
             (instant("now", now)?, to_request_id(request_id)?, named("stage", &stage)?);
         let usage = usage(prompt_tokens, cached_tokens, None)?;
-        self.input(|scheduler| scheduler.complete_leg(now, id, stage, usage).map_err(thrown))
+        self.state.input(|scheduler| scheduler.complete_leg(now, id, stage, usage).map_err(thrown))
     }
 
     /// A stage before the answer failed.
@@ -31,7 +31,7 @@ impl NativeScheduler {
         let (now, id, stage) =
             (instant("now", now)?, to_request_id(request_id)?, named("stage", &stage)?);
         let failure = named("failure", &why)?;
-        self.input(|scheduler| scheduler.fail_leg(now, id, stage, failure).map_err(thrown))
+        self.state.input(|scheduler| scheduler.fail_leg(now, id, stage, failure).map_err(thrown))
     }
 
     /// A stage before the answer failed, and is asked elsewhere.
@@ -47,6 +47,7 @@ impl NativeScheduler {
             (instant("now", now)?, to_request_id(request_id)?, named("stage", &stage)?);
         let failure = named("failure", &why)?;
         let to = self
+            .state
             .input(|scheduler| scheduler.redirect_leg(now, id, stage, failure).map_err(thrown))?;
         Ok(to.map(|id| id.as_u64() as f64))
     }
@@ -55,6 +56,6 @@ impl NativeScheduler {
     #[napi]
     pub fn leg_of(&self, request_id: f64, stage: String) -> Result<Option<f64>> {
         let (id, stage) = (to_request_id(request_id)?, named("stage", &stage)?);
-        self.query(|scheduler| Ok(scheduler.leg_of(id, stage).map(|id| id.as_u64() as f64)))
+        self.state.query(|scheduler| Ok(scheduler.leg_of(id, stage).map(|id| id.as_u64() as f64)))
     }
 }
