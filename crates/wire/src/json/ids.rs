@@ -23,34 +23,57 @@ impl Reader<'_> {
     /// Appends numbers of a few digits with a comma after them, as long as such follow. Nearly all
     /// ids have this form.
     fn plain_ids(&mut self, ids: &mut Vec<u32>) {
+        let mut run = [0; RUN];
         let bytes = self.text.as_bytes();
         let mut rest = bytes.get(self.at..).unwrap_or_default();
-        while let Some((id, after)) = plain_id(rest) {
-            ids.push(id);
-            rest = after;
+        loop {
+            let found;
+            (found, rest) = plain_run(rest, &mut run);
+            ids.extend_from_slice(run.get(..found).unwrap_or_default());
+            if found < RUN {
+                break;
+            }
         }
         self.at = bytes.len() - rest.len();
     }
 }
 
-/// A number other than 0 after at most one space, and what follows its comma. Its digits are found
+/// How many ids are appended at once.
+const RUN: usize = 64;
+
+/// Reads ids until `run` is full. Returns their number and what follows them. It is a function of
+/// its own so that the constants of its loop stay in registers.
+#[inline(never)]
+fn plain_run<'a>(bytes: &'a [u8], run: &mut [u32; RUN]) -> (usize, &'a [u8]) {
+    let mut rest = bytes;
+    for (found, place) in run.iter_mut().enumerate() {
+        let Some((id, after)) = plain_id(rest) else { return (found, rest) };
+        (*place, rest) = (id, after);
+    }
+    (RUN, rest)
+}
+
+/// A number other than 0, and what follows its comma and at most one space. Its digits are found
 /// and added as the bytes of one word.
 #[inline]
 fn plain_id(bytes: &[u8]) -> Option<(u32, &[u8])> {
     let word = u64::from_le_bytes(*bytes.first_chunk()?);
-    let space = u8::BITS * u32::from(word as u8 == b' ');
-    let word = word >> space;
     let values = word ^ (EACH * u64::from(b'0'));
     // The highest bit of each byte above 9. Bits above the lowest one may be false positives.
     let others = (values.wrapping_add(EACH * (0x7f - 9)) | values) & EACH << 7;
     // The bits of all digits. They are 0 if only digits were found, so that the first is no comma.
     let digits = others.trailing_zeros() & 0x38;
-    let starts = (1..10).contains(&(values as u8));
-    if !starts || word.rotate_right(digits) as u8 != b',' {
+    let end = word >> digits;
+    let separator = match end.to_le_bytes() {
+        [b',', b' ', ..] => 2,
+        [b',', ..] => 1,
+        _ => return None,
+    };
+    if !(1..10).contains(&(values as u8)) {
         return None;
     }
-    let after = bytes.get(((space + digits) / u8::BITS + 1) as usize..)?;
-    Some((sum(values << (u64::BITS - digits)), after))
+    let after = bytes.get((digits / u8::BITS) as usize + separator..)?;
+    Some((sum(values.wrapping_shl(digits.wrapping_neg())), after))
 }
 
 /// The value of digits in the highest bytes, the last digit highest, with zeros before the first.
