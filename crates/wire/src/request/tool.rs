@@ -137,12 +137,57 @@ pub(super) fn calls(reader: &mut Reader<'_>, canonical: &mut CanonicalText) -> R
         return Ok(());
     }
     while reader.next_item()? {
+        if canonical.attempt(reader, plain_call) {
+            continue;
+        }
         if reader.kind()? != Kind::Object {
             return Err(WireError::expected(reader.at(), "a call"));
         }
         Call::read(reader)?.write(canonical);
     }
     Ok(())
+}
+
+/// Converts a call in the pass that reads it. `None` unless its name and then its arguments are
+/// nested in `function`.
+fn plain_call(reader: &mut Reader<'_>, canonical: &mut CanonicalText) -> Option<()> {
+    let (mut id, mut found) = (None, false);
+    reader.plain_open(b'{')?;
+    while reader.plain_goes_on(b'}')? {
+        match reader.plain_key()? {
+            "id" => id = lenient::any_string(reader).ok()?,
+            "function" if !found => {
+                plain_function(reader, canonical)?;
+                found = true;
+            }
+            "name" | "arguments" | "input" | "function" | "custom" => return None,
+            _ => _ = reader.skip().ok()?,
+        }
+    }
+    canonical.text_if_any(Mark::CallId, id);
+    found.then_some(())
+}
+
+/// Converts the name of a call and its arguments.
+fn plain_function(reader: &mut Reader<'_>, canonical: &mut CanonicalText) -> Option<()> {
+    reader.plain_open(b'{')?;
+    if !reader.plain_goes_on(b'}')? || reader.plain_key()? != "name" {
+        return None;
+    }
+    canonical.raw(Mark::Call, "");
+    canonical.plain(lenient::any_string(reader).ok()??);
+    let mut found = false;
+    while reader.plain_goes_on(b'}')? {
+        match reader.plain_key()? {
+            "arguments" if !found => {
+                canonical.read_text(Mark::Arguments, reader)?;
+                found = true;
+            }
+            "name" | "arguments" | "input" => return None,
+            _ => _ = reader.skip().ok()?,
+        }
+    }
+    Some(())
 }
 
 fn write_value(canonical: &mut CanonicalText, mark: Mark, value: Option<Value<'_>>) {

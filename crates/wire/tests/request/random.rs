@@ -164,14 +164,18 @@ fn content(nested: bool) -> BoxedStrategy<Value> {
     or_null(prop_oneof![string(), array(part)].boxed())
 }
 
+fn function() -> BoxedStrategy<Value> {
+    object(vec![("name", string()), ("arguments", arguments())])
+}
+
+pub(super) fn call() -> BoxedStrategy<Value> {
+    whole(vec![("type", just("function")), ("id", string()), ("function", function())])
+}
+
 pub(super) fn message() -> BoxedStrategy<Value> {
     let role = select(vec!["user", "assistant", "system", "tool", "developer"])
         .prop_map(Value::from)
         .boxed();
-    let function = object(vec![("name", string()), ("arguments", arguments())]);
-    let call = || {
-        whole(vec![("type", just("function")), ("id", string()), ("function", function.clone())])
-    };
     let plain = whole(vec![("role", role.clone()), ("content", content(false))]);
     let rest = object(vec![
         ("name", string()),
@@ -179,7 +183,7 @@ pub(super) fn message() -> BoxedStrategy<Value> {
         ("reasoning_content", string()),
         ("reasoning", string()),
         ("tool_calls", or_null(array(call()))),
-        ("function_call", or_null(function.clone())),
+        ("function_call", or_null(function())),
         ("refusal", just(Value::Null)),
     ]);
     prop_oneof![3 => plain, 1 => with(whole(vec![("role", role)]), rest.clone()), 1 => rest].boxed()
