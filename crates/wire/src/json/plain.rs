@@ -43,7 +43,22 @@ impl<'a> Reader<'a> {
     /// Reads a key without escapes, and its colon. `None` leaves the position as it was.
     #[inline]
     pub(crate) fn plain_key(&mut self) -> Option<&'a str> {
-        let (key, end) = self.short_string().or_else(|| self.long_string())?;
+        match self.short_string() {
+            Some((key, end)) => self.end_key(key, end),
+            None => self.long_key(),
+        }
+    }
+
+    /// The same for a key of any length.
+    #[cold]
+    fn long_key(&mut self) -> Option<&'a str> {
+        let (key, end) = self.long_string()?;
+        self.end_key(key, end)
+    }
+
+    /// Reads the colon after a key that ends at `end`.
+    #[inline]
+    fn end_key(&mut self, key: &'a str, end: usize) -> Option<&'a str> {
         if self.byte(end) != Some(b':') {
             return None;
         }
@@ -116,7 +131,6 @@ impl<'a> Reader<'a> {
     }
 
     /// The same for a string of any length.
-    #[cold]
     fn long_string(&self) -> Option<(&'a str, usize)> {
         if self.byte(self.at) != Some(b'"') {
             return None;

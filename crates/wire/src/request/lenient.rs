@@ -61,11 +61,10 @@ pub(super) fn string<'a>(reader: &mut Reader<'a>, what: &'static str) -> Result<
 
 /// Reads a string; `None` for other types.
 pub(super) fn any_string<'a>(reader: &mut Reader<'a>) -> Result<Option<Text<'a>>> {
-    if reader.kind()? == Kind::Text {
-        return Ok(Some(reader.text()?));
+    match reader.kind()? {
+        Kind::Text => reader.text().map(Some),
+        _ => reader.skip().map(|_| None),
     }
-    reader.skip()?;
-    Ok(None)
 }
 
 /// Reads a string, or the first item of an array of strings; either may be `null`.
