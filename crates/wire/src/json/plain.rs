@@ -8,6 +8,9 @@ use alloc::vec::Vec;
 
 use super::{DEEPEST, Reader, text};
 
+/// How many words of a string are compared before a search with vector instructions.
+const NEAR_WORDS: usize = 3;
+
 impl<'a> Reader<'a> {
     /// Enters an object or an array.
     pub(crate) fn plain_open(&mut self, bracket: u8) -> Option<()> {
@@ -96,9 +99,11 @@ impl<'a> Reader<'a> {
         let bytes = self.text.as_bytes();
         let (mut at, mut far) = (self.at + 1, false);
         loop {
-            // Where one stretch without escapes was long, the next one most likely is.
-            let end = if far { text::far_special(bytes, at) } else { text::special(bytes, at) }?;
-            far = end > at + text::NEAR;
+            let near = if far { None } else { text::near_special::<NEAR_WORDS>(bytes, at) };
+            let end = near.or_else(|| text::far_special(bytes, at))?;
+            // Where one stretch without escapes was long, the next one most likely is. Two
+            // adjacent escapes say nothing about that.
+            far = if end == at { far } else { end > at + NEAR_WORDS * size_of::<u64>() };
             to.extend_from_slice(bytes.get(at..end)?);
             if bytes.get(end) == Some(&b'"') {
                 self.at = end + 1;

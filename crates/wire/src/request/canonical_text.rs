@@ -59,6 +59,9 @@ pub(super) enum Mark {
     Json = b'j',
 }
 
+/// The mark before a text.
+const TEXT: &[u8] = &[0xff, Mark::Text as u8];
+
 /// The canonical text under construction.
 #[derive(Clone, Debug, Default)]
 pub(super) struct CanonicalText {
@@ -168,15 +171,20 @@ impl CanonicalText {
     }
 
     /// Marks reasoning between `<think>` tags at the start of an answer's content.
+    #[inline]
     pub(super) fn mark_inline_reasoning(&mut self, start: usize) {
-        const MARKED: &[u8] = &[0xff, Mark::Text as u8];
-        let start = start + MARKED.len();
         // Most answers begin with another letter.
-        if self.bytes.get(start) != Some(&b'<') {
-            return;
+        if self.bytes.get(start + TEXT.len()) == Some(&b'<') {
+            self.mark_tagged(start);
         }
+    }
+
+    /// The same for content that may start with a tag.
+    #[cold]
+    fn mark_tagged(&mut self, start: usize) {
+        let start = start + TEXT.len();
         let content = self.bytes.get(start..).filter(|content| content.starts_with(b"<think>"));
-        let Some(content) = content.filter(|_| self.bytes[..start].ends_with(MARKED)) else {
+        let Some(content) = content.filter(|_| self.bytes[..start].ends_with(TEXT)) else {
             return;
         };
         let end = memchr::memchr(0xff, content).unwrap_or(content.len());

@@ -33,11 +33,10 @@ struct Rest<'a> {
 
 fn message(reader: &mut Reader<'_>, canonical: &mut CanonicalText, omit: Omit) -> Option<()> {
     let start = canonical.len();
-    let role = role(reader)?;
+    let role = role(reader, canonical)?;
     if omit.billing && role == "system" {
         return None;
     }
-    canonical.raw(Mark::Message, role);
     let begun = canonical.len();
     let (calls, results) = (canonical.calls(), canonical.results());
     let mut rest = Rest::default();
@@ -99,18 +98,28 @@ fn content(reader: &mut Reader<'_>, canonical: &mut CanonicalText, role: &str) -
     Some(())
 }
 
-/// Enters a message and reads its role, which usually is one of a few.
+/// Enters a message and converts its role, which usually is one of a few. Each of those is written
+/// where it is known, since a copy of a constant size needs no call.
 #[inline]
-fn role<'a>(reader: &mut Reader<'a>) -> Option<&'a str> {
+fn role<'a>(reader: &mut Reader<'a>, canonical: &mut CanonicalText) -> Option<&'a str> {
     reader.plain_open(b'{')?;
-    match () {
-        () if reader.plain_skip(r#""role":"user""#) => return Some("user"),
-        () if reader.plain_skip(r#""role":"assistant""#) => return Some("assistant"),
-        () if reader.plain_skip(r#""role":"tool""#) => return Some("tool"),
-        () => {}
+    let mut usual = |member, role| {
+        let found = reader.plain_skip(member);
+        if found {
+            canonical.raw(Mark::Message, role);
+        }
+        found.then_some(role)
+    };
+    let role = usual(r#""role":"user""#, "user")
+        .or_else(|| usual(r#""role":"assistant""#, "assistant"))
+        .or_else(|| usual(r#""role":"tool""#, "tool"));
+    if role.is_some() {
+        return role;
     }
     let first = reader.plain_goes_on(b'}')? && reader.plain_key()? == "role";
-    reader.plain_text().filter(|_| first)
+    let role = reader.plain_text().filter(|_| first)?;
+    canonical.raw(Mark::Message, role);
+    Some(role)
 }
 
 impl Rest<'_> {
