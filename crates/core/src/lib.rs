@@ -74,7 +74,7 @@
 //! ```text
 //!  time  rng  sorting  parameter_tree       values: no clock, no global randomness
 //!  request  endpoint  load  decision        inputs and outputs
-//!  subset  address
+//!  subset  address  rising_map
 //!  prefill  histogram  kv_transfer  prefix/hash
 //!  prefix/  lora  cost/                     state: caches, adapters, learned means
 //!  pool/                                    state: endpoints, what is in flight on each, health
@@ -126,6 +126,7 @@ pub mod prefix;
 mod profile;
 mod queueing;
 mod request;
+mod rising_map;
 mod rng;
 mod scheduler;
 mod sorting;

@@ -15,6 +15,7 @@ const LAYERS: [&[&str]; 13] = [
     &[
         "address",
         "subset",
+        "rising_map",
         "prefill",
         "prefix::hash",
         "prefix::keyed_state",

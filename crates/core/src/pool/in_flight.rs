@@ -6,13 +6,14 @@
 use alloc::collections::BTreeMap;
 use core::time::Duration;
 
+use crate::rising_map::RisingMap;
 use crate::time::{Instant, Seconds};
 
 /// This gateway's load on one endpoint.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct InFlightLoad {
     /// Predicted prefill of requests before their first token, in the order of dispatch.
-    pending: BTreeMap<u64, Duration>,
+    pending: RisingMap<Duration>,
     /// The weights of answers whose first token is not reported. Their prefill ends by the clock,
     /// and then they are no longer in `pending`.
     unreported: BTreeMap<u64, AnswerWeight>,
@@ -71,11 +72,11 @@ impl InFlightLoad {
         if let Some(weight) = unreported {
             self.unreported.insert(order, weight);
         }
-        if self.pending.is_empty() {
+        if self.pending.len() == 0 {
             self.head_since = now;
         }
         self.reserved_at = now;
-        self.pending.insert(order, work);
+        self.pending.push(order, work);
         self.booked = self.booked.saturating_add(work);
         self.head = self.first();
         self.prompt_tokens += u64::from(tokens);
@@ -84,13 +85,13 @@ impl InFlightLoad {
     /// Ends the prefill of number `order`. If it was the head, the turn of the next one starts.
     pub(crate) fn finish_prefill(&mut self, now: Instant, order: u64) {
         let unreported = self.unreported.remove(&order);
-        if let Some(weight) = unreported.filter(|_| !self.pending.contains_key(&order)) {
+        if let Some(weight) = unreported.filter(|_| self.pending.get(order).is_none()) {
             return self.finish_running(weight);
         }
         if self.first_pending() == Some(order) {
             self.head_since = now;
         }
-        if let Some(work) = self.pending.remove(&order) {
+        if let Some(work) = self.pending.remove(order) {
             self.booked = self.booked.saturating_sub(work);
             self.head = self.first();
         }
@@ -102,14 +103,14 @@ impl InFlightLoad {
         if self.unreported.is_empty() {
             return None;
         }
-        let head = self.first_pending().filter(|order| self.unreported.contains_key(order))?;
-        debug_assert_eq!(self.pending.get(&head), Some(&self.head), "invariant: the first one");
+        self.first_pending().filter(|order| self.unreported.contains_key(order))?;
         Some(self.head_since + self.head)
     }
 
     /// Ends the head's prefill at [`unreported_end`](Self::unreported_end): its answer runs.
     pub(crate) fn end_unreported(&mut self, at: Instant) {
-        let Some((order, work)) = self.pending.pop_first() else { return };
+        let Some(order) = self.first_pending() else { return };
+        let work = self.pending.remove(order).unwrap_or_default();
         self.booked = self.booked.saturating_sub(work);
         self.head = self.first();
         self.first_token(at);
@@ -162,7 +163,7 @@ impl InFlightLoad {
 
     /// Predicted prefill of a pending request.
     pub(crate) fn work_of(&self, order: u64) -> Duration {
-        self.pending.get(&order).copied().unwrap_or_default()
+        self.pending.get(order).copied().unwrap_or_default()
     }
 
     /// The wait of a new request for its turn: queued prefill, with at most half of the head's
@@ -210,7 +211,7 @@ impl InFlightLoad {
             return now;
         }
         let wait = self.wait(now);
-        if self.pending.is_empty() || wait <= Seconds::from(hold) {
+        if self.pending.len() == 0 || wait <= Seconds::from(hold) {
             return now;
         }
         let turn = self.head.saturating_add(peers).saturating_mul(2);
@@ -279,11 +280,11 @@ impl InFlightLoad {
     }
 
     fn first_pending(&self) -> Option<u64> {
-        self.pending.keys().next().copied()
+        self.pending.first().map(|(order, _)| order)
     }
 
     fn first(&self) -> Duration {
-        self.pending.values().next().copied().unwrap_or_default()
+        self.pending.first().map(|(_, work)| *work).unwrap_or_default()
     }
 }
 

@@ -13,7 +13,6 @@
 //! | `peers` | what the queues of several gateways owe each other |
 //! | `yielding` | for how long room is left to requests of peers |
 //! | `evict` | requests that leave the queue without a dispatch |
-//! | `tickets` | the tickets of queued requests, by id |
 //! | `retry`, `retry_slots` | when rejected requests should come back |
 //!
 //! The queue reads the [`Fleet`] and never changes it: the scheduler carries out what
@@ -31,7 +30,6 @@ mod retry;
 mod retry_slots;
 mod settling;
 mod submit;
-mod tickets;
 mod wakeup;
 mod yielding;
 
@@ -45,7 +43,6 @@ pub(crate) use retry_slots::RetrySlots;
 
 use load_queue::LoadQueue;
 use settling::Settling;
-use tickets::Tickets;
 use yielding::Yielding;
 
 use crate::config::Config;
@@ -55,6 +52,7 @@ use crate::flow::{FlowConfig, RequestQueue, SessionAdmission, Ticket};
 use crate::pool::Slot;
 use crate::prefix::keyed_state::KeyedState;
 use crate::request::RequestId;
+use crate::rising_map::RisingMap;
 use crate::time::{Instant, Seconds};
 
 /// The queue.
@@ -62,7 +60,7 @@ use crate::time::{Instant, Seconds};
 pub(crate) struct Queueing {
     waiting: RequestQueue<Box<QueuedRequest>>,
     /// The tickets of queued requests by id, which is the order of their arrival.
-    tickets: Tickets<Ticket>,
+    tickets: RisingMap<Ticket>,
     /// When the last endpoint left, while the pool is empty.
     empty_since: Option<Instant>,
     session_admission: Option<SessionAdmission>,
@@ -95,7 +93,7 @@ impl Queueing {
     pub(crate) fn new(config: &Config, hash_state: KeyedState) -> Self {
         Self {
             waiting: RequestQueue::new(&config.flow, hash_state),
-            tickets: Tickets::default(),
+            tickets: RisingMap::default(),
             empty_since: Some(Instant::ORIGIN),
             session_admission: config
                 .flow
