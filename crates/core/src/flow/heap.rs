@@ -63,13 +63,26 @@ impl<K: Copy + Ord> HeapArena<K> {
         }
         self.nodes[at as usize] = alone;
         let last = core::mem::replace(&mut heap.last, at);
-        match self.nodes.get_mut(last as usize) {
-            Some(above) if above.left == NONE && above.key <= key => {
+        if let Some(above) = self.nodes.get_mut(last as usize) {
+            if above.left == NONE && above.key <= key {
                 above.left = at;
                 self.nodes[at as usize].parent = last;
+                return;
             }
-            _ => heap.first = self.meld(heap.first, at),
         }
+        // On the right spine, above the greater keys.
+        let (mut parent, mut below) = (NONE, heap.first);
+        while let Some(node) = self.nodes.get(below as usize).filter(|node| node.key <= key) {
+            (parent, below) = (below, node.right);
+        }
+        let node = &mut self.nodes[at as usize];
+        (node.parent, node.left) = (parent, below);
+        self.adopt(below, at);
+        match self.nodes.get_mut(parent as usize) {
+            Some(above) => above.right = at,
+            None => heap.first = at,
+        }
+        self.lean_upwards(parent);
     }
 
     /// Removes an item from the heap that contains it.
@@ -87,15 +100,18 @@ impl<K: Copy + Ord> HeapArena<K> {
         }
         let above = &mut self.nodes[parent as usize];
         *(if above.left == at { &mut above.left } else { &mut above.right }) = heir;
-        let mut at = if self.rank(heir) == rank { NONE } else { parent };
-        while at != NONE && self.lean(at) {
-            at = self.nodes[at as usize].parent;
+        if self.rank(heir) != rank {
+            self.lean_upwards(parent);
         }
     }
 
     /// Changes the key of an item.
     pub(super) fn rekey(&mut self, heap: &mut Heap, at: u32, key: K) {
-        if self.key(at) != key {
+        let node = &mut self.nodes[at as usize];
+        let is_alone = heap.first == at && node.left == NONE;
+        if is_alone {
+            (node.key, heap.last) = (key, at);
+        } else if node.key != key {
             self.remove(heap, at);
             self.insert(heap, at, key);
         }
@@ -142,6 +158,13 @@ impl<K: Copy + Ord> HeapArena<K> {
             (one, _) => one.is_some(),
         };
         if one_first { (one, other) } else { (other, one) }
+    }
+
+    /// Restores the shape above a place where a child was exchanged.
+    fn lean_upwards(&mut self, mut at: u32) {
+        while at != NONE && self.lean(at) {
+            at = self.nodes[at as usize].parent;
+        }
     }
 
     /// Moves the side with the nearer gap to the right. Returns whether the node's rank changed.
