@@ -64,13 +64,15 @@ impl<T> RequestQueue<T> {
         charge: u64,
         newcomer: QueueTotals,
     ) -> Result<(), Full> {
-        let (band, lead) = self.ledger.lead_of(priority, id, charge);
+        let band = self.ledger.band_at(priority);
         let in_band = band.map_or_else(QueueTotals::default, |band| self.ledger.bands[band].sum);
         let limits = self.config.band;
         while let Some(full) =
             excess(in_band, newcomer, plan.freed, limits.max_requests, limits.max_bytes)
         {
-            if !band.is_some_and(|band| self.take_newest(plan, band, Some(lead))) {
+            let Some(band) = band else { return Err(full.of_band()) };
+            let lead = self.ledger.lead_of(band, id, charge);
+            if !self.take_newest(plan, band, Some(lead)) {
                 return Err(full.of_band());
             }
         }

@@ -11,7 +11,6 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use core::cmp::Reverse;
 
 use hashbrown::HashMap;
 
@@ -30,7 +29,8 @@ pub(super) struct Ledger {
     hash_state: KeyedState,
     pub(super) max_idle: usize,
     pub(super) bands: Slab<Band>,
-    pub(super) by_priority: BTreeMap<Reverse<i32>, u32>,
+    /// The numbers of bands, by rising priority.
+    pub(super) by_priority: Vec<(i32, u32)>,
     pub(super) flows: Slab<Flow>,
     /// Number of flows whose requests wait nowhere.
     pub(super) idle: usize,
@@ -103,7 +103,7 @@ impl Ledger {
             hash_state,
             max_idle,
             bands: Slab::new(),
-            by_priority: BTreeMap::new(),
+            by_priority: Vec::new(),
             flows: Slab::new(),
             idle: 0,
             absent: 0,
@@ -115,7 +115,7 @@ impl Ledger {
 
     /// The bands, highest priority first.
     pub(super) fn descending(&self) -> impl DoubleEndedIterator<Item = (u32, &Band)> {
-        self.by_priority.values().map(|band| (*band, &self.bands[*band]))
+        self.by_priority.iter().rev().map(|(_, band)| (*band, &self.bands[*band]))
     }
 
     /// The band for a priority: its own, while there are fewer than `most` bands.
@@ -124,27 +124,32 @@ impl Ledger {
     /// raised. It stays on its side of zero, because only negative bands may be shed. Bands 0 and
     /// -1 can always be created.
     pub(super) fn band_for(&self, priority: i32, most: usize) -> i32 {
-        let has_own = self.by_priority.contains_key(&Reverse(priority));
-        if has_own || self.by_priority.len() < most || priority == 0 || priority == -1 {
+        let Err(place) = self.place_of(priority) else { return priority };
+        if self.by_priority.len() < most || priority == 0 || priority == -1 {
             return priority;
         }
-        let below = self.by_priority.range(Reverse(priority)..).next().map(|(band, _)| band.0);
+        let (lower, _) = self.by_priority.split_at(place);
+        let below = lower.last().map(|(band, _)| *band);
         if priority > 0 {
             return below.filter(|band| *band > 0).unwrap_or(0);
         }
-        let lowest = || self.by_priority.keys().next_back().map(|band| band.0);
+        let lowest = || self.by_priority.first().map(|(band, _)| *band);
         below.or_else(lowest).filter(|band| *band < 0).unwrap_or(-1)
     }
 
     /// The number of a priority's band.
     pub(super) fn band_at(&self, priority: i32) -> Option<u32> {
-        self.by_priority.get(&Reverse(priority)).copied()
+        self.place_of(priority).ok().map(|place| self.by_priority[place].1)
+    }
+
+    /// The place of a priority in `by_priority`, or where it would be.
+    fn place_of(&self, priority: i32) -> Result<usize, usize> {
+        self.by_priority.binary_search_by_key(&priority, |(priority, _)| *priority)
     }
 
     /// Whether a request of this priority waits.
     pub(super) fn waits(&self, priority: i32) -> bool {
-        let band = self.by_priority.get(&Reverse(priority));
-        band.is_some_and(|band| self.bands[*band].sum.requests > 0)
+        self.band_at(priority).is_some_and(|band| self.bands[band].sum.requests > 0)
     }
 
     pub(super) fn priority_of(&self, flow: u32) -> i32 {
@@ -230,7 +235,7 @@ impl Ledger {
         charged: Seconds,
         actual: Seconds,
     ) -> Option<u32> {
-        let number = *self.by_priority.get(&Reverse(priority))?;
+        let number = self.band_at(priority)?;
         let id = self.fairness.flow(id);
         let known = self.bands[number].flows.get(&id).copied();
         let weight = known.map_or(1.0, |at| self.flows[at].weight);
@@ -269,13 +274,12 @@ impl Ledger {
         }
     }
 
-    /// The lead of a flow with one more request of this charge, and its band.
-    pub(super) fn lead_of(&self, priority: i32, id: u64, charge: u64) -> (Option<u32>, Virtual) {
-        let band = self.by_priority.get(&Reverse(priority)).copied();
-        let clock = band.map_or(0, |band| self.bands[band].clock);
-        let flow = band.and_then(|band| self.bands[band].flows.get(&id)).map(|at| &self.flows[*at]);
-        let (served, waiting) = flow.map_or((clock, 0), |flow| (flow.served, flow.waiting));
-        (band, self.fairness.lead(served, waiting + Virtual::from(charge)))
+    /// The lead of a flow with one more request of this charge.
+    pub(super) fn lead_of(&self, band: u32, id: u64, charge: u64) -> Virtual {
+        let band = &self.bands[band];
+        let flow = band.flows.get(&id).map(|at| &self.flows[*at]);
+        let (served, waiting) = flow.map_or((band.clock, 0), |flow| (flow.served, flow.waiting));
+        self.fairness.lead(served, waiting + Virtual::from(charge))
     }
 
     /// The lead of a flow once all but its last requests, of this total charge, are served.
@@ -306,18 +310,22 @@ impl Ledger {
     }
 
     pub(super) fn band_of(&mut self, priority: i32) -> u32 {
-        *self.by_priority.entry(Reverse(priority)).or_insert_with(|| {
-            self.bands.insert(Band {
-                priority,
-                sum: QueueTotals::default(),
-                clock: 0,
-                flows: HashMap::with_hasher(self.hash_state),
-                ahead: Heap::EMPTY,
-                idle: Heap::EMPTY,
-                elsewhere: Heap::EMPTY,
-                ages: AgeClock::default(),
-            })
-        })
+        let place = match self.place_of(priority) {
+            Ok(place) => return self.by_priority[place].1,
+            Err(place) => place,
+        };
+        let number = self.bands.insert(Band {
+            priority,
+            sum: QueueTotals::default(),
+            clock: 0,
+            flows: HashMap::with_hasher(self.hash_state),
+            ahead: Heap::EMPTY,
+            idle: Heap::EMPTY,
+            elsewhere: Heap::EMPTY,
+            ages: AgeClock::default(),
+        });
+        self.by_priority.insert(place, (priority, number));
+        number
     }
 
     /// The flow of an id; a new one starts idle at the band's clock.
@@ -350,7 +358,7 @@ impl Ledger {
     /// Changes the limit of idle flows. Lower bands lose theirs first.
     pub(super) fn set_max_idle(&mut self, now: Instant, max_idle: usize) {
         self.max_idle = max_idle;
-        let bands: Vec<u32> = self.by_priority.values().rev().copied().collect();
+        let bands: Vec<u32> = self.by_priority.iter().map(|(_, band)| *band).collect();
         bands.into_iter().for_each(|band| self.forget(now, band));
     }
 
@@ -361,8 +369,7 @@ impl Ledger {
         let limit = self.fairness.forgettable(band.clock, !is_empty, now);
         if is_empty && limit == Virtual::MAX {
             // All flows are idle, and all are forgotten: their order does not matter.
-            self.by_priority.remove(&Reverse(band.priority));
-            for (_, at) in self.bands.remove(number).into_iter().flat_map(|band| band.flows) {
+            for (_, at) in self.remove_band(number).into_iter().flat_map(|band| band.flows) {
                 self.flows.remove(at);
                 self.idle -= 1;
             }
@@ -379,9 +386,16 @@ impl Ledger {
             }
         }
         if is_empty && band.idle.is_empty() {
-            self.by_priority.remove(&Reverse(band.priority));
-            self.bands.remove(number);
+            self.remove_band(number);
         }
+    }
+
+    fn remove_band(&mut self, number: u32) -> Option<Band> {
+        let band = self.bands.remove(number)?;
+        if let Ok(place) = self.place_of(band.priority) {
+            self.by_priority.remove(place);
+        }
+        Some(band)
     }
 }
 

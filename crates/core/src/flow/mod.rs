@@ -400,7 +400,10 @@ impl<T> RequestQueue<T> {
 
     /// Whether a request of lower priority waits. Computes in **O(bands)**.
     pub(crate) fn waits_below(&self, priority: i32) -> bool {
-        self.bands().any(|(band, sum, _)| band < priority && sum.requests > 0)
+        let rising = self.ledger.descending().rev();
+        rising
+            .take_while(|(_, band)| band.priority < priority)
+            .any(|(_, band)| band.sum.requests > 0)
     }
 
     /// Whether a request of higher priority waits. Computes in **O(bands)**.
