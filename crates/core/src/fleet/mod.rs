@@ -203,11 +203,11 @@ impl Fleet {
         BackoffPeriods { first: self.config.backoff, longest: self.config.backoff_limit }
     }
 
-    /// The key of the client behind a request: the flow, or else the session. Failures of one
-    /// client count less against an endpoint.
-    pub(crate) fn suspect(&self, request: &Request<'_>) -> Option<u64> {
+    /// The key of the client behind a request: that of its `flow`, or else of the session. Failures
+    /// of one client count less against an endpoint.
+    pub(crate) fn suspect(&self, request: &Request<'_>, flow: u64) -> Option<u64> {
         match request.session {
-            _ if !request.flow.is_empty() => Some(self.hasher.name(request.flow)),
+            _ if !request.flow.is_empty() => Some(flow),
             session => session.map(|session| self.hasher.name(session) ^ 1),
         }
     }

@@ -31,6 +31,8 @@ pub(crate) struct Lookup {
     pub(crate) best_hit: u32,
     /// The model's key.
     pub(crate) model: u64,
+    /// The key of the request's flow.
+    pub(crate) flow: u64,
     /// The adapter's key.
     pub(crate) adapter: Option<u64>,
     /// What loading the adapter costs.
@@ -51,8 +53,6 @@ pub(crate) struct Lookup {
 pub(crate) enum Form {
     /// Text.
     Text {
-        /// The key of the request's flow.
-        flow: u64,
         /// The length in bytes.
         bytes: u64,
     },
@@ -93,14 +93,14 @@ impl Lookup {
         let namespace = of(request.model);
         let limit = fleet.config.max_prompt_blocks;
         self.model = fleet.hasher.name(request.model);
+        self.flow = fleet.hasher.name(request.flow);
         self.streams = request.streams;
         self.adapter = request.adapter.map(|name| fleet.hasher.name(name));
         let chains = &mut self.chains;
         match request.prompt {
             Prompt::Text(text) => {
-                let (flow, bytes) = (fleet.hasher.name(request.flow), text.len() as u64);
-                let tokens = fleet.bytes_per_token.tokens(self.model, flow, text.len());
-                (self.tokens, self.form) = (tokens, Form::Text { flow, bytes });
+                let tokens = fleet.bytes_per_token.tokens(self.model, self.flow, text.len());
+                (self.tokens, self.form) = (tokens, Form::Text { bytes: text.len() as u64 });
                 chains.reset(fleet.pool.layouts(), |layout, chain| {
                     let (block_size, namespace) =
                         (layout.block_size, of(layout.model(request.model)));
@@ -156,14 +156,13 @@ impl Lookup {
     /// never makes a prompt too large.
     fn add_batch(&mut self, fleet: &Fleet, request: &Request<'_>) {
         let Batch { text_bytes, longest_text, tokens, longest_tokens, sequences } = request.batch;
-        let flow = fleet.hasher.name(request.flow);
-        let learned = |bytes: u64| {
-            let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-            fleet.bytes_per_token.tokens(self.model, flow, bytes)
+        let learned = |bytes: u64| match usize::try_from(bytes).unwrap_or(usize::MAX) {
+            0 => 0,
+            bytes => fleet.bytes_per_token.tokens(self.model, self.flow, bytes),
         };
         let clamp = |tokens: u64| u32::try_from(tokens).unwrap_or(u32::MAX);
         let first = match self.form {
-            Form::Text { bytes, .. } => self.tokens.min(clamp(bytes.div_ceil(4))),
+            Form::Text { bytes } => self.tokens.min(clamp(bytes.div_ceil(4))),
             Form::Tokens | Form::Blocks => self.tokens,
         };
         let others =
@@ -172,7 +171,7 @@ impl Lookup {
         let all = self.tokens.saturating_add(learned(text_bytes)).saturating_add(clamp(tokens));
         self.longest = first.max(others).saturating_add(answer);
         self.tokens = all;
-        if let Form::Text { bytes, .. } = &mut self.form {
+        if let Form::Text { bytes } = &mut self.form {
             *bytes = bytes.saturating_add(text_bytes);
         }
     }
@@ -195,6 +194,7 @@ impl Lookup {
             home,
             best_hit,
             model,
+            flow,
             adapter,
             outlook,
             traits,
@@ -205,7 +205,7 @@ impl Lookup {
         } = *other;
         (self.longest, self.cache_use, self.home) = (longest, cache_use, home);
         (self.tokens, self.best_hit, self.model, self.adapter) = (tokens, best_hit, model, adapter);
-        (self.outlook, self.traits) = (outlook, traits);
+        (self.flow, self.outlook, self.traits) = (flow, outlook, traits);
         (self.identity, self.form, self.streams) = (identity, form, streams);
         let chains = other.chains.as_slice();
         let mut these = chains.iter();

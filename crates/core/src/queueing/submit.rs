@@ -73,14 +73,13 @@ impl Queueing {
         let work = own + fleet.output_cost(request.expected_output_tokens);
         let answer = request.expected_output_tokens;
         let service = fleet.config.flow.fairness.service(work, lookup.tokens, answer);
-        let key = fleet.hasher.name(request.flow);
-        let charge = FlowCharge { priority: band, flow: key, work, service };
+        let charge = FlowCharge { priority: band, flow: lookup.flow, work, service };
         let session = request.session.map(|session| fleet.hasher.name(session));
         // A request with a TTL of zero is attempted once.
         let expires = deadline.into_iter().chain([now + ttl.max(TICK)]).min();
         let admission = Admission {
             priority: band.0,
-            flow: key,
+            flow: lookup.flow,
             weight: request.weight,
             bytes: request.bytes(),
             cost: work,
@@ -89,7 +88,7 @@ impl Queueing {
             expires,
         };
         let mut queued = Box::new(QueuedRequest::new(id, now, charge, session, request, lookup));
-        queued.suspect = fleet.suspect(request);
+        queued.suspect = fleet.suspect(request, lookup.flow);
         match self.waiting.enqueue(now, admission, queued) {
             Ok(ticket) => {
                 self.tickets.push(id.0, ticket);

@@ -228,7 +228,7 @@ fn placed_prompt(
     }
     let layout = Some(slot.layout).filter(|_| lookup.form != Form::Blocks);
     let text = match lookup.form {
-        Form::Text { flow, bytes } => Some(TextPrompt { flow, bytes }),
+        Form::Text { bytes } => Some(TextPrompt { flow: lookup.flow, bytes }),
         Form::Tokens | Form::Blocks => None,
     };
     let adapter = lookup.adapter.zip(adapter).map(|(key, name)| (key, name.into()));

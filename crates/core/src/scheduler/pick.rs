@@ -121,7 +121,7 @@ impl Scheduler {
         let plan = plan(fleet, query, &mut |query| choose(fleet, query, frontier, cycle.as_mut()));
         let admitted = self.admit(request, &plan).and_then(|()| {
             let id = RequestId(self.next_request);
-            let suspect = self.fleet.suspect(request);
+            let suspect = self.fleet.suspect(request, self.workspace.lookup.flow);
             self.dispatch(now, id, request.adapter, suspect, &plan)
         });
         match admitted {
