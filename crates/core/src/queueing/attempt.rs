@@ -52,10 +52,11 @@ impl Queueing {
                 flow::SessionMatch::New
             )
         });
-        let class = CLASSES
-            + (eligibility_class(fleet, &request, workspace.lookup.home) ^ u64::from(starts))
-                as u32
-                % (u32::MAX - CLASSES);
+        let home = workspace.lookup.home;
+        let class = || {
+            let class = eligibility_class(fleet, &request, home) ^ u64::from(starts);
+            CLASSES + class as u32 % (u32::MAX - CLASSES)
+        };
         let session_admission = self.session_admission.as_ref().filter(|_| starts);
         let Workspace { lookup, frontier, cycle } = workspace;
         let query = Query {
@@ -91,11 +92,11 @@ impl Queueing {
                 RejectReason::DeadlineUnreachable => {
                     Attempt::Evict(EvictReason::DeadlineUnreachable)
                 }
-                _ => Attempt::ParkForAny(class),
+                _ => Attempt::ParkForAny(class()),
             };
         };
         if in_flight >= fleet.config.max_in_flight {
-            return Attempt::ParkForAny(class);
+            return Attempt::ParkForAny(class());
         }
         let full =
             |id: &EndpointId| fleet.pool.get(*id).is_ok_and(|slot| !self.has_room(fleet, slot));
@@ -132,7 +133,7 @@ impl Queueing {
                 }
                 Attempt::ParkFor(best.slot, work)
             }
-            Err(_) => Attempt::ParkForAny(class),
+            Err(_) => Attempt::ParkForAny(class()),
         }
     }
 

@@ -42,6 +42,8 @@ fn loads(fleet: &Fleet, now: Instant) -> impl Iterator<Item = (Role, EndpointLoa
     takes_requests.map(move |slot| (slot.endpoint.role, endpoint_load(fleet, now, slot)))
 }
 
+// In line, so that what a policy does not read is not computed.
+#[inline(always)]
 fn endpoint_load(fleet: &Fleet, now: Instant, slot: &Slot) -> EndpointLoad {
     let capacity = f64::from(slot.kv_cache_tokens);
     let fresh = stale_at(fleet, slot).is_some_and(|at| at > now);
@@ -77,6 +79,7 @@ fn reported(fleet: &Fleet, now: Instant, slot: &Slot) -> ExternalLoad {
 
 /// When an endpoint's last load report becomes too old to keep it closed.
 pub(super) fn stale_at(fleet: &Fleet, slot: &Slot) -> Option<Instant> {
+    let sampled = slot.reports.sampled_at()?;
     let staleness = fleet.config.flow.saturation.staleness(fleet.config.report_lifetime)?;
-    Some(slot.reports.sampled_at()? + staleness + TICK)
+    Some(sampled + staleness + TICK)
 }
