@@ -17,17 +17,20 @@ use crate::placement::{
 use crate::plan::Plan;
 use crate::pool::{AnswerWeight, Claim, Slot};
 use crate::prefix::{BlockHash, BlockUse, LastUses};
+use crate::queueing::FlowCharge;
 use crate::request::{CacheUse, RequestId};
 use crate::time::{Instant, Seconds};
 
 impl Scheduler {
-    /// Reserves the planned endpoints for the prompt in the workspace.
+    /// Reserves the planned endpoints for the prompt in the workspace. `charge` is that of a queued
+    /// request.
     pub(super) fn dispatch(
         &mut self,
         now: Instant,
         id: RequestId,
         adapter: Option<&str>,
         suspect: Option<u64>,
+        charge: Option<FlowCharge>,
         plan: &Plan,
     ) -> Result<Dispatch, Rejected> {
         let (gone, lookup) = (Rejected::NO_ENDPOINTS, &mut self.workspace.lookup);
@@ -45,9 +48,10 @@ impl Scheduler {
         let passes = slot.loading > 0 && !slot.is_window;
         let loss = if passes { Seconds::ZERO } else { plan.answer.ranking.loss() };
         let key = lookup.adapter;
+        let predicted = Some(best.first_token_in);
         let mut in_flight =
-            self.book(now, *endpoint, best.cached, prompt, plan.work).ok_or(gone)?;
-        (in_flight.predicted, in_flight.suspect) = (best.first_token_in, suspect);
+            self.book(now, *endpoint, best.cached, prompt, plan.work, predicted).ok_or(gone)?;
+        (in_flight.suspect, in_flight.charge) = (suspect, charge);
         if let Some((leg, prompt)) = plan.prefill.as_deref().zip(for_prefill) {
             in_flight.hit = leg.1.cached.tokens;
             self.reserve_leg(now, &mut in_flight, Stage::Prefill, leg, prompt);
@@ -109,13 +113,15 @@ impl Scheduler {
     ) {
         prompt.reports_end = true;
         let work = if stage == Stage::Encode { Work::Encode } else { Work::Prompt };
-        if let Some(mut leg) = self.book(now, *endpoint, planned.cached, prompt, work) {
-            (leg.predicted, leg.suspect) = (planned.first_token_in, request.suspect);
+        let predicted = Some(planned.first_token_in);
+        if let Some(mut leg) = self.book(now, *endpoint, planned.cached, prompt, work, predicted) {
+            leg.suspect = request.suspect;
             request.legs.set(stage, leg);
         }
     }
 
-    /// Books a prompt on an endpoint that has `cached` of it in its cache.
+    /// Books a prompt on an endpoint that has `cached` of it in its cache. `predicted` is the time
+    /// to the first token, if a placement predicts it.
     pub(super) fn book(
         &mut self,
         now: Instant,
@@ -123,6 +129,7 @@ impl Scheduler {
         cached: CachedPrefix,
         mut prompt: PlacedPrompt,
         stage: Work,
+        predicted: Option<Seconds>,
     ) -> Option<Box<InFlight>> {
         let slot = self.fleet.pool.get(endpoint).ok()?;
         let (tokens, hit) = (prompt.tokens, cached.tokens);
@@ -154,7 +161,7 @@ impl Scheduler {
             answer_weight,
             reports_end,
         };
-        let predicted = slot.in_flight.wait(now) + Seconds::from(work);
+        let predicted = predicted.unwrap_or_else(|| slot.in_flight.wait(now) + Seconds::from(work));
         let (output, backoff_periods) =
             (self.fleet.mean_output.get(), self.fleet.backoff_periods());
         let reservation =

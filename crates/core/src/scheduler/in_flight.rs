@@ -21,7 +21,8 @@ use crate::time::{Instant, Seconds};
 #[derive(Debug)]
 pub(super) struct InFlightTable {
     /// Boxed, so that a request moves twice between the table and its caller at little cost.
-    requests: HashMap<u64, Box<InFlight>, KeyedState>,
+    /// `None` while a call changes the request.
+    requests: HashMap<u64, Option<Box<InFlight>>, KeyedState>,
     /// The number of blocks of all prompts.
     blocks: usize,
 }
@@ -176,41 +177,57 @@ impl InFlightTable {
 
     pub(super) fn insert(&mut self, id: RequestId, request: Box<InFlight>) {
         self.blocks += request.blocks();
-        self.requests.insert(id.0, request);
+        self.requests.insert(id.0, Some(request));
     }
 
     pub(super) fn remove(&mut self, id: RequestId) -> Option<Box<InFlight>> {
-        let request = self.requests.remove(&id.0)?;
+        let request = self.requests.remove(&id.0)??;
         self.blocks -= request.blocks();
         Some(request)
     }
 
+    /// Takes a request out for a call that changes it, and [puts it back](Self::put_back).
+    pub(super) fn take(&mut self, id: RequestId) -> Option<Box<InFlight>> {
+        let request = self.requests.get_mut(&id.0)?.take()?;
+        self.blocks -= request.blocks();
+        Some(request)
+    }
+
+    pub(super) fn put_back(&mut self, id: RequestId, request: Box<InFlight>) {
+        self.blocks += request.blocks();
+        if let Some(place) = self.requests.get_mut(&id.0) {
+            *place = Some(request);
+        }
+    }
+
     /// Takes a leg out of a request; `None` if the request has no such leg.
     pub(super) fn take_leg(&mut self, id: RequestId, stage: Stage) -> Option<Box<InFlight>> {
-        let leg = self.requests.get_mut(&id.0)?.legs.take(stage)?;
+        let leg = self.get_mut(id)?.legs.take(stage)?;
         self.blocks -= leg.blocks();
         Some(leg)
     }
 
     /// Gives a request the leg that was taken, with another reservation.
     pub(super) fn put_leg(&mut self, id: RequestId, stage: Stage, leg: Box<InFlight>) {
-        if let Some(request) = self.requests.get_mut(&id.0) {
-            self.blocks += leg.blocks();
+        let blocks = leg.blocks();
+        if let Some(request) = self.get_mut(id) {
             request.legs.set(stage, leg);
+            self.blocks += blocks;
         }
     }
 
     pub(super) fn get(&self, id: RequestId) -> Option<&InFlight> {
-        self.requests.get(&id.0).map(|request| &**request)
+        self.requests.get(&id.0)?.as_deref()
     }
 
     pub(super) fn get_mut(&mut self, id: RequestId) -> Option<&mut InFlight> {
-        self.requests.get_mut(&id.0).map(|request| &mut **request)
+        self.requests.get_mut(&id.0)?.as_deref_mut()
     }
 
     /// All requests in flight, in no defined order: sort before a decision depends on it.
     pub(super) fn iter(&self) -> impl Iterator<Item = (RequestId, &InFlight)> {
-        self.requests.iter().map(|(id, request)| (RequestId(*id), &**request))
+        let requests = self.requests.iter();
+        requests.filter_map(|(id, request)| Some((RequestId(*id), request.as_deref()?)))
     }
 
     pub(super) fn len(&self) -> usize {

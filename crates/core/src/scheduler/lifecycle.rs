@@ -30,7 +30,7 @@ impl Scheduler {
         if self.requests.get(id).ok_or(UnknownRequest(id))?.reservation.started() {
             return Ok(());
         }
-        let mut request = self.requests.remove(id).ok_or(UnknownRequest(id))?;
+        let mut request = self.requests.take(id).ok_or(UnknownRequest(id))?;
         let reports_end = request.reservation.reports_end();
         if reports_end && !request.prefilled_elsewhere {
             self.learn_speed(now, &request);
@@ -44,7 +44,7 @@ impl Scheduler {
         request.running = self.running_beside(now, &request);
         self.expect_confirmation(now, &mut request);
         let endpoint = request.reservation.endpoint();
-        self.requests.insert(id, request);
+        self.requests.put_back(id, request);
         self.queueing.endpoint_changed(&self.fleet, endpoint);
         Ok(())
     }
@@ -281,7 +281,7 @@ impl Scheduler {
             prompt.layout = Some(layout);
         }
         let cached = prompt.span.cached(self.fleet.prefixes.depth(to.slot, &prompt.chain));
-        let mut request = self.book(now, to, cached, prompt, work)?;
+        let mut request = self.book(now, to, cached, prompt, work, None)?;
         (request.charge, request.session, request.suspect) = (charge, session, suspect);
         (request.legs, request.alternatives) = (legs, alternatives);
         if request.prefilled_elsewhere {

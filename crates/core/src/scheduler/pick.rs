@@ -122,7 +122,7 @@ impl Scheduler {
         let admitted = self.admit(request, &plan).and_then(|()| {
             let id = RequestId(self.next_request);
             let suspect = self.fleet.suspect(request, self.workspace.lookup.flow);
-            self.dispatch(now, id, request.adapter, suspect, &plan)
+            self.dispatch(now, id, request.adapter, suspect, None, &plan)
         });
         match admitted {
             Ok(dispatch) => {

@@ -135,7 +135,7 @@ impl Scheduler {
     fn dispatch_queued(&mut self, now: Instant, ready: ReadyRequest) -> Decision {
         let ReadyRequest { mut queued, plan, endpoint, chain } = ready;
         let adapter = queued.adapter.as_deref();
-        match self.dispatch(now, queued.id, adapter, queued.suspect, &plan) {
+        match self.dispatch(now, queued.id, adapter, queued.suspect, Some(queued.charge), &plan) {
             Ok(mut dispatch) => {
                 dispatch.queue_time = now.saturating_since(queued.since);
                 self.counters.queue_time.observe(dispatch.queue_time);
@@ -152,8 +152,10 @@ impl Scheduler {
                 if let Some(shared) = &mut self.shared {
                     shared.charge(queued.charge);
                 }
-                if let Some(in_flight) = self.requests.get_mut(queued.id) {
-                    (in_flight.charge, in_flight.session) = (Some(queued.charge), session);
+                if session.is_some() {
+                    if let Some(in_flight) = self.requests.get_mut(queued.id) {
+                        in_flight.session = session;
+                    }
                 }
                 Decision::Dispatch(dispatch)
             }
