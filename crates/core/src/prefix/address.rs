@@ -43,3 +43,12 @@ impl Stretch {
         Address { run: self.run, offset: (self.to - 1) as u16 }
     }
 }
+
+/// How much of a run an endpoint holds.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Coverage {
+    /// The number of blocks up to the first hole.
+    pub(super) prefix: u32,
+    /// The end of the last block, before or behind a hole.
+    pub(super) end: u32,
+}

@@ -1,5 +1,7 @@
 //! The invariants of the index, for tests.
 
+#[cfg(feature = "internals")]
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 #[cfg(feature = "internals")]
 use core::ops::Range;
@@ -19,9 +21,8 @@ impl PrefixIndex {
         for (slot, member) in (0..).zip(&self.endpoints) {
             let Some(member) = member else { continue };
             let mut here: Vec<_> = member.holding.runs().collect();
-            here.sort_unstable();
-            let there: Vec<_> = self.runs.held_by(slot).collect();
-            if !here.into_iter().eq(there.iter().map(|(run, stretches)| (*run, &stretches[..]))) {
+            here.sort_unstable_by_key(|(run, _)| *run);
+            if !here.into_iter().eq(self.runs.held_by(slot)) {
                 return Err("runs and holdings agree on who holds what");
             }
             member.holding.check()?;
@@ -58,12 +59,25 @@ impl PrefixIndex {
 
     #[cfg(feature = "internals")]
     /// Visits the holders of each range of `chain`, including ranges behind a hole, up to the first
-    /// unknown block. Computes in **O(runs of the chain × their parts)**.
+    /// unknown block. Computes in **O(runs of the chain × endpoints × their spans)**.
     pub(crate) fn holders(
         &self,
         chain: &[BlockHash],
-        visit: impl FnMut(Range<usize>, &EndpointSet),
+        mut visit: impl FnMut(Range<usize>, &EndpointSet),
     ) {
-        self.runs.holders(chain, visit);
+        for (at, stretch) in self.runs.walk(chain) {
+            let mut ranges = BTreeMap::<_, EndpointSet>::new();
+            for (slot, member) in (0..).zip(&self.endpoints) {
+                let holding = member.iter().map(|member| &member.holding);
+                for (from, to) in holding.flat_map(|holding| holding.stretches(stretch.run)) {
+                    if from < stretch.to {
+                        ranges.entry((from, to.min(stretch.to))).or_default().insert(slot);
+                    }
+                }
+            }
+            for ((from, to), endpoints) in ranges {
+                visit(at + from as usize..at + to as usize, &endpoints);
+            }
+        }
     }
 }

@@ -8,7 +8,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use super::address::{Address, RunId, Stretch};
+use super::address::{Address, Coverage, RunId, Stretch};
 use super::engine_names::EngineNames;
 use super::event::{EngineHash, Tier};
 use super::hash::BlockHash;
@@ -154,8 +154,7 @@ impl PrefixIndex {
         let Some(member) = self.member(slot) else { return 0 };
         let mut depth = 0;
         for (at, stretch) in self.runs.walk(chain) {
-            let held =
-                member.holding.held_until(stretch.run, stretch.from).min(stretch.to) - stretch.from;
+            let held = member.holding.prefix(stretch.run).min(stretch.to);
             depth = at + held as usize;
             if (held as usize) < stretch.len() {
                 break;
@@ -289,8 +288,8 @@ impl PrefixIndex {
         self.pairs -= member.holding.held();
         self.allocated -= member.counted;
         self.estimates.set(slot, 0);
-        for (run, stretches) in member.holding.runs() {
-            self.runs.settle(run, slot, stretches, &[]);
+        for (run, coverage) in member.holding.runs() {
+            self.runs.settle(run, slot, coverage, Coverage::default());
         }
         Some(member)
     }
@@ -303,21 +302,21 @@ impl PrefixIndex {
     }
 
     /// Changes a holding and updates the runs.
-    pub(super) fn alter(
-        &mut self,
-        slot: u32,
-        change: impl for<'h> FnOnce(&'h mut Holding) -> Option<Change<'h>>,
-    ) {
+    pub(super) fn alter(&mut self, slot: u32, change: impl FnOnce(&mut Holding) -> Option<Change>) {
         let Some(member) = self.endpoints.get_mut(slot as usize).and_then(Option::as_deref_mut)
         else {
             return;
         };
-        let held = member.holding.held();
+        let (held, estimated) = (member.holding.held(), member.holding.estimated_blocks());
         if let Some(Change { run, before, after }) = change(&mut member.holding) {
-            self.runs.settle(run, slot, before, after);
+            if before != after {
+                self.runs.settle(run, slot, before, after);
+            }
         }
         self.pairs = self.pairs + member.holding.held() - held;
-        self.estimates.set(slot, member.holding.estimated_blocks());
+        if member.holding.estimated_blocks() != estimated {
+            self.estimates.set(slot, member.holding.estimated_blocks());
+        }
         let allocated = member.holding.allocated();
         self.allocated =
             self.allocated + allocated - core::mem::replace(&mut member.counted, allocated);

@@ -174,7 +174,11 @@ impl EndpointSet {
 
     /// Whether this slot is the only member.
     pub(super) fn is_only(&self, slot: u32) -> bool {
-        self.len() == 1 && self.contains(slot)
+        match &self.0 {
+            Form::List(slots) => slots[..] == [slot],
+            // A bitmap has more members.
+            Form::Bits(..) => false,
+        }
     }
 
     /// Whether all its members are in `other`.

@@ -18,7 +18,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::num::NonZeroU64;
 
-use super::address::{Address, RunId, Stretch};
+use super::address::{Address, Coverage, RunId, Stretch};
 use super::block_state::State;
 use super::engine_names::EngineNames;
 use super::event::Tier;
@@ -42,11 +42,9 @@ pub(super) struct Holding {
     uses: NonZeroU64,
     pub(super) names: EngineNames,
     totals: HoldingTotals,
-    /// Bytes allocated by spans and stretches.
+    /// Bytes allocated by spans.
     allocated: usize,
-    /// Buffers of `change`, kept for reuse.
-    before: Vec<(u32, u32)>,
-    after: Vec<(u32, u32)>,
+    /// A buffer of `change`, kept for reuse.
     spare: Vec<Span>,
 }
 
@@ -58,12 +56,12 @@ struct Turn {
     order: CacheEvictionOrder,
 }
 
-/// The change of an endpoint's stretches of a run.
-#[derive(Debug)]
-pub(super) struct Change<'a> {
+/// The change of what an endpoint holds of a run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Change {
     pub(super) run: RunId,
-    pub(super) before: &'a [(u32, u32)],
-    pub(super) after: &'a [(u32, u32)],
+    pub(super) before: Coverage,
+    pub(super) after: Coverage,
 }
 
 impl Holding {
@@ -83,8 +81,6 @@ impl Holding {
                 precise,
             },
             allocated: 0,
-            before: Vec::new(),
-            after: Vec::new(),
             spare: Vec::new(),
         }
     }
@@ -102,7 +98,7 @@ impl Holding {
         Stretch { run, from, to }: Stretch,
         number: NonZeroU64,
         used: BlockUse,
-    ) -> Change<'_> {
+    ) -> Change {
         let precise = self.totals.precise;
         let bucket = self.totals.warm.bucket(used.now);
         self.change(run, from, to, false, |state| {
@@ -146,7 +142,7 @@ impl Holding {
         Stretch { run, from, to }: Stretch,
         tier: Tier,
         used: BlockUse,
-    ) -> Change<'_> {
+    ) -> Change {
         let bucket = self.totals.warm.bucket(used.now);
         let own = self.names.are_own();
         self.change(run, from, to, false, |state| {
@@ -163,7 +159,7 @@ impl Holding {
     /// Removes one name in this tier from each block of a stretch. A block without names in any
     /// tier is removed. A block that leaves the first tier is no longer estimated either: the
     /// engine's report is better evidence.
-    pub(super) fn unstore(&mut self, Stretch { run, from, to }: Stretch, tier: Tier) -> Change<'_> {
+    pub(super) fn unstore(&mut self, Stretch { run, from, to }: Stretch, tier: Tier) -> Change {
         self.change(run, from, to, false, |state| {
             let mut state = state?;
             let copies = &mut state.copies[tier as usize];
@@ -183,7 +179,7 @@ impl Holding {
         &mut self,
         Stretch { run, from, to }: Stretch,
         when: impl Fn(&State) -> bool,
-    ) -> Change<'_> {
+    ) -> Change {
         self.change(run, from, to, false, |state| match state {
             Some(state) if state.estimated.is_some() && when(&state) => state.without_estimate(),
             other => other,
@@ -207,7 +203,7 @@ impl Holding {
     ///
     /// Blocks `lost` against expectation still count as warm for the rest of their window. They
     /// were in demand, and an endpoint that loses such blocks has no spare capacity.
-    pub(super) fn give_up(&mut self, blocks: u32, lost: bool) -> Option<Change<'_>> {
+    pub(super) fn give_up(&mut self, blocks: u32, lost: bool) -> Option<Change> {
         let (turn, span) = self.next_to_go()?;
         let blocks = blocks.min(span.to - span.from);
         let (from, to) = match turn.order {
@@ -224,9 +220,10 @@ impl Holding {
     /// Removes the last `most` blocks of a run for any state, or all that remain. Memory is not
     /// compacted, because the rest follows after other threads had their turn.
     #[cfg(feature = "std")]
-    pub(super) fn lose(&mut self, run: RunId, most: u32) -> Option<Change<'_>> {
-        let stretches = &self.runs.get(run)?.stretches;
-        let (begin, end) = (stretches.first()?.0, stretches.last()?.1);
+    pub(super) fn lose(&mut self, run: RunId, most: u32) -> Option<Change> {
+        let held = self.runs.get(run)?;
+        let (begin, before) = (held.spans.first()?.from, held.coverage());
+        let end = before.end;
         if end - begin > most {
             return Some(self.change(run, end - most, end, false, |_| None));
         }
@@ -236,10 +233,7 @@ impl Holding {
         }
         self.count -= held.spans.len();
         self.allocated -= held.allocated();
-        self.before.clear();
-        self.before.extend_from_slice(&held.stretches);
-        self.after.clear();
-        Some(Change { run, before: &self.before, after: &self.after })
+        Some(Change { run, before, after: Coverage::default() })
     }
 
     /// The state of a held block.
@@ -261,11 +255,9 @@ impl Holding {
         stored.then_some(Stretch { run, from: span.from, to: span.to })
     }
 
-    /// The end of the blocks held without a hole from `from` on.
-    pub(super) fn held_until(&self, run: RunId, from: u32) -> u32 {
-        let stretches = self.runs.get(run).map_or(&[][..], |held| &held.stretches);
-        let at = stretches.partition_point(|(_, to)| *to <= from);
-        stretches.get(at).filter(|(begin, _)| *begin <= from).map_or(from, |(_, to)| *to)
+    /// The number of blocks of a run that are held up to the first hole.
+    pub(super) fn prefix(&self, run: RunId) -> u32 {
+        self.runs.get(run).map_or(0, |held| held.prefix)
     }
 
     /// Whether any block of a run is held.
@@ -274,9 +266,15 @@ impl Holding {
         self.runs.get(run).is_some()
     }
 
-    /// The runs with held blocks, and their stretches.
-    pub(super) fn runs(&self) -> impl Iterator<Item = (RunId, &[(u32, u32)])> {
-        self.runs.iter().map(|(run, held)| (run, &held.stretches[..]))
+    /// The runs with held blocks, and how much of them is held.
+    pub(super) fn runs(&self) -> impl Iterator<Item = (RunId, Coverage)> {
+        self.runs.iter().map(|(run, held)| (run, held.coverage()))
+    }
+
+    /// The stretches of a run that are held.
+    #[cfg(feature = "internals")]
+    pub(super) fn stretches(&self, run: RunId) -> impl Iterator<Item = (u32, u32)> {
+        self.runs.get(run).into_iter().flat_map(Held::stretches)
     }
 
     /// Number of blocks of a fully held stretch in each tier, by their nearest tiers.
@@ -317,7 +315,6 @@ impl Holding {
             + self.runs.allocated()
             + self.queue.capacity() * size_of::<Turn>()
             + self.names.allocated()
-            + (self.before.capacity() + self.after.capacity()) * size_of::<(u32, u32)>()
             + self.spare.capacity() * size_of::<Span>()
     }
 
@@ -365,33 +362,34 @@ impl Holding {
         to: u32,
         lost: bool,
         mut state_after: impl FnMut(Option<State>) -> Option<State>,
-    ) -> Change<'_> {
-        let Self { runs, count, totals, allocated, before, after, spare, .. } = self;
-        before.clear();
-        after.clear();
+    ) -> Change {
+        let Self { runs, count, totals, allocated, spare, .. } = self;
+        let none = Coverage::default();
         // Most changes do not need the general case below.
         let Some(held) = runs.get_mut(run) else {
+            let mut change = Change { run, before: none, after: none };
             if let Some(state) = state_after(None).filter(|_| from < to) {
                 totals.change(to - from, None, Some(state), lost);
-                runs.insert(run, Held::of_one(Span { from, to, state }));
+                let held = Held::of_one(Span { from, to, state });
+                change.after = held.coverage();
+                runs.insert(run, held);
                 *count += 1;
-                after.push((from, to));
             }
-            return Change { run, before, after };
+            return change;
         };
-        let (spans, bytes) = (held.spans.len(), held.allocated());
+        let (spans, bytes, before) = (held.spans.len(), held.allocated(), held.coverage());
         let tally = |old, new| totals.change(to - from, old, new, lost);
-        match held.change_frequently((from, to), &mut state_after, tally, before, after) {
+        match held.change_frequently((from, to), &mut state_after, tally) {
             Frequent::Done => {
                 *count = *count + held.spans.len() - spans;
                 *allocated = *allocated + held.allocated() - bytes;
-                return Change { run, before, after };
+                return Change { run, before, after: held.coverage() };
             }
             Frequent::Ended => {
                 *count -= 1;
                 *allocated -= bytes;
                 runs.remove(run);
-                return Change { run, before, after };
+                return Change { run, before, after: none };
             }
             Frequent::Other => {}
         }
@@ -432,10 +430,11 @@ impl Holding {
         }
         put(at, to, change(at, to, None));
         *count = *count + spare.len() - (last - first);
-        if !same_blocks {
-            held.stretches_after(from, to, spare, before, after);
-        }
         splice(&mut held.spans, first..last, spare);
+        if !same_blocks {
+            held.measure_prefix(from);
+        }
+        let after = held.coverage();
         if held.spans.is_empty() {
             runs.remove(run);
         } else {

@@ -102,9 +102,8 @@ impl Holding {
                 .require(state.is_held() && estimated.is_none_or(|number| number <= self.uses))?;
             reader.require(tokens <= MAX_BLOCK_TOKENS)?;
             self.totals.change(to - from, None, Some(state), false);
-            match held.stretches.last_mut() {
-                Some(stretch) if stretch.1 == from => stretch.1 = to,
-                _ => held.stretches.push((from, to)),
+            if held.prefix == from {
+                held.prefix = to;
             }
             match held.spans.last_mut() {
                 Some(last) if last.to == from && last.state == state => last.to = to,

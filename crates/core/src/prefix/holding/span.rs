@@ -1,10 +1,10 @@
 //! The spans of one run that an endpoint holds, and their changes.
 
-use alloc::vec::Vec;
 use core::ops::Range;
 
 use smallvec::{Array, SmallVec};
 
+use crate::prefix::address::Coverage;
 use crate::prefix::block_state::State;
 
 /// The held blocks of one run.
@@ -12,8 +12,8 @@ use crate::prefix::block_state::State;
 pub(super) struct Held {
     /// Sorted and not empty; adjacent spans differ in state.
     pub(super) spans: SmallVec<[Span; 1]>,
-    /// The stretches that the spans cover without a gap.
-    pub(super) stretches: SmallVec<[(u32, u32); 2]>,
+    /// The number of blocks up to the first hole.
+    pub(super) prefix: u32,
 }
 
 /// Blocks of a run in one state.
@@ -36,9 +36,23 @@ pub(super) enum Frequent {
 
 impl Held {
     pub(super) fn of_one(span: Span) -> Self {
-        let (spans, mut stretches) = (SmallVec::from_buf([span]), SmallVec::new());
-        stretches.push((span.from, span.to));
-        Self { spans, stretches }
+        let prefix = if span.from == 0 { span.to } else { 0 };
+        Self { spans: SmallVec::from_buf([span]), prefix }
+    }
+
+    /// How much of the run is held.
+    pub(super) fn coverage(&self) -> Coverage {
+        let end = self.spans.last().map_or(0, |span| span.to);
+        Coverage { prefix: self.prefix, end }
+    }
+
+    /// The stretches that the spans make up without a hole.
+    #[cfg(any(test, feature = "internals"))]
+    pub(super) fn stretches(&self) -> impl Iterator<Item = (u32, u32)> {
+        self.spans.chunk_by(|one, next| one.to == next.from).filter_map(|spans| {
+            let (first, last) = (spans.first()?, spans.last()?);
+            Some((first.from, last.to))
+        })
     }
 
     /// The span that contains a block, which is usually in the last one.
@@ -52,26 +66,22 @@ impl Held {
 
     /// Handles the most frequent changes: the blocks are in one span and keep their state, are one
     /// span and have another state, are removed from inside a span, or the end of the last span
-    /// moves, comes or goes. Appends the replaced stretch to `before`, and the new ones to `after`.
-    /// `count` receives the states of the blocks before and after, if they differ.
+    /// moves, comes or goes. `count` receives the states of the blocks before and after, if they
+    /// differ.
     pub(super) fn change_frequently(
         &mut self,
         (from, to): (u32, u32),
         mut state_after: impl FnMut(Option<State>) -> Option<State>,
         mut count: impl FnMut(Option<State>, Option<State>),
-        before: &mut Vec<(u32, u32)>,
-        after: &mut Vec<(u32, u32)>,
     ) -> Frequent {
         let spans = self.spans.len();
-        let (Some(last), Some(stretch)) = (self.spans.last_mut(), self.stretches.last_mut()) else {
-            return Frequent::Other;
-        };
+        let Some(last) = self.spans.last_mut() else { return Frequent::Other };
         if last.to == from && from < to {
             let Some(state) = state_after(None) else { return Frequent::Other };
             count(None, Some(state));
-            before.push(*stretch);
-            stretch.1 = to;
-            after.push(*stretch);
+            if self.prefix == from {
+                self.prefix = to;
+            }
             if state == last.state {
                 last.to = to;
             } else {
@@ -93,13 +103,12 @@ impl Held {
         let is_whole = (begin, end) == (from, to);
         match new {
             Some(new) if is_whole && !self.merges(at, new) => self.spans[at].state = new,
-            None if begin < from && to < end => self.split(at, (from, to), before, after),
+            None if begin < from && to < end => self.split(at, (from, to)),
             None if is_whole && spans == 1 => {
-                before.extend(self.stretches.last());
                 count(Some(state), None);
                 return Frequent::Ended;
             }
-            None if is_last && to == end => self.shorten(from, before, after),
+            None if is_last && to == end => self.shorten(from),
             _ => return Frequent::Other,
         }
         count(Some(state), new);
@@ -107,43 +116,23 @@ impl Held {
     }
 
     /// Removes the blocks of the last span from `from` on, which are not all that are held.
-    fn shorten(&mut self, from: u32, before: &mut Vec<(u32, u32)>, after: &mut Vec<(u32, u32)>) {
-        let (Some(last), Some(stretch)) = (self.spans.last_mut(), self.stretches.last_mut()) else {
-            return;
-        };
-        before.push(*stretch);
-        if stretch.0 < from {
-            stretch.1 = from;
-            after.push(*stretch);
-        } else {
-            self.stretches.pop();
-            release(&mut self.stretches);
-        }
-        if last.from < from {
-            last.to = from;
-        } else {
-            self.spans.pop();
-            release(&mut self.spans);
+    fn shorten(&mut self, from: u32) {
+        self.prefix = self.prefix.min(from);
+        match self.spans.last_mut() {
+            Some(last) if last.from < from => last.to = from,
+            _ => {
+                self.spans.pop();
+                release(&mut self.spans);
+            }
         }
     }
 
     /// Removes blocks from inside a span.
-    fn split(
-        &mut self,
-        at: usize,
-        (from, to): (u32, u32),
-        before: &mut Vec<(u32, u32)>,
-        after: &mut Vec<(u32, u32)>,
-    ) {
-        let Span { to: end, state, .. } = self.spans[at];
+    fn split(&mut self, at: usize, (from, to): (u32, u32)) {
+        self.prefix = self.prefix.min(from);
+        let rest = Span { from: to, ..self.spans[at] };
         self.spans[at].to = from;
-        self.spans.insert(at + 1, Span { from: to, to: end, state });
-        let at = self.stretches.partition_point(|stretch| stretch.1 <= from);
-        let stretch = self.stretches[at];
-        self.stretches[at].1 = from;
-        self.stretches.insert(at + 1, (to, stretch.1));
-        before.push(stretch);
-        after.extend([(stretch.0, from), (to, stretch.1)]);
+        self.spans.insert(at + 1, rest);
     }
 
     /// Whether a span would merge with a neighbour if it had this state.
@@ -154,40 +143,23 @@ impl Held {
         before.is_some_and(merges) || self.spans.get(at + 1).is_some_and(merges)
     }
 
-    /// Updates the stretches before `spans` replace the spans between `from` and `to`, which may
-    /// extend beyond both. Appends the replaced stretches to `before`, and the new ones to `after`.
-    pub(super) fn stretches_after(
-        &mut self,
-        from: u32,
-        to: u32,
-        spans: &[Span],
-        before: &mut Vec<(u32, u32)>,
-        after: &mut Vec<(u32, u32)>,
-    ) {
-        let first = self.stretches.partition_point(|stretch| stretch.1 < from);
-        let last = first + self.stretches[first..].partition_point(|stretch| stretch.0 <= to);
-        before.extend_from_slice(&self.stretches[first..last]);
-        let outside = |edge: fn(&(u32, u32), u32) -> (u32, u32), at: u32| {
-            before.iter().map(move |stretch| edge(stretch, at)).filter(|(from, to)| from < to)
-        };
-        let inside = spans.iter().map(|span| (span.from.max(from), span.to.min(to)));
-        let pieces = outside(|stretch, from| (stretch.0, stretch.1.min(from)), from)
-            .chain(inside.filter(|(from, to)| from < to))
-            .chain(outside(|stretch, to| (stretch.0.max(to), stretch.1), to));
-        for (from, to) in pieces {
-            match after.last_mut() {
-                Some((_, end)) if *end == from => *end = to,
-                _ => after.push((from, to)),
-            }
+    /// Finds the first hole again, after a change of the blocks from `from` on.
+    pub(super) fn measure_prefix(&mut self, from: u32) {
+        if self.prefix < from {
+            return;
         }
-        splice(&mut self.stretches, first..last, after);
+        self.prefix = from;
+        let behind = self.spans.partition_point(|span| span.to <= from);
+        for span in &self.spans[behind..] {
+            if span.from > self.prefix {
+                break;
+            }
+            self.prefix = span.to;
+        }
     }
 
     pub(super) fn allocated(&self) -> usize {
-        let spans =
-            if self.spans.spilled() { self.spans.capacity() * size_of::<Span>() } else { 0 };
-        let spilled = self.stretches.spilled();
-        spans + if spilled { self.stretches.capacity() * size_of::<(u32, u32)>() } else { 0 }
+        if self.spans.spilled() { self.spans.capacity() * size_of::<Span>() } else { 0 }
     }
 }
 

@@ -1,56 +1,39 @@
 //! The invariants of runs, for tests.
 
 use alloc::vec::Vec;
-#[cfg(feature = "internals")]
-use core::ops::Range;
 
+use super::parts::{Extent, Part};
 use super::run::Run;
 use super::{ANONYMOUS, Runs};
-#[cfg(feature = "internals")]
-use crate::prefix::address::Stretch;
-use crate::prefix::address::{Address, RunId};
+use crate::prefix::address::{Address, Coverage, RunId};
 use crate::prefix::event::EngineHash;
 use crate::prefix::hash::BlockHash;
-#[cfg(feature = "internals")]
-use crate::prefix::set::EndpointSet;
 
 impl Runs {
-    #[cfg(feature = "internals")]
-    /// Visits the holders of ranges of `chain`, up to the first unknown block.
-    pub(in crate::prefix) fn holders(
-        &self,
-        chain: &[BlockHash],
-        mut visit: impl FnMut(Range<usize>, &EndpointSet),
-    ) {
-        for (at, Stretch { run, from, to }) in self.walk(chain) {
-            for part in self.slab[run].parts.iter().take_while(|part| part.from < to) {
-                let (begin, end) = (part.from.max(from), part.to.min(to));
-                if begin < end {
-                    visit(
-                        at + (begin - from) as usize..at + (end - from) as usize,
-                        &part.endpoints,
-                    );
-                }
-            }
-        }
-    }
-
     #[cfg(feature = "internals")]
     /// The numbers of runs, of blocks in them, and of shared engine hashes.
     pub(in crate::prefix) fn census(&self) -> (usize, usize, usize) {
         (self.heads.len(), self.slab.iter().map(|run| run.blocks.len()).sum(), self.names.len())
     }
 
-    /// The stretches of each run that the endpoint holds.
+    /// How much the endpoint holds of each run, by its parts.
     pub(in crate::prefix) fn held_by(
         &self,
         slot: u32,
-    ) -> impl Iterator<Item = (RunId, Vec<(u32, u32)>)> + '_ {
+    ) -> impl Iterator<Item = (RunId, Coverage)> + '_ {
         let runs = self.slab.iter().zip(0..);
         runs.filter_map(move |(run, id)| {
             let mine = run.parts.iter().filter(|part| part.endpoints.contains(slot));
-            let stretches: Vec<_> = mine.map(|part| (part.from, part.to)).collect();
-            (!stretches.is_empty()).then_some((id, stretches))
+            let add = |mut sum: Coverage, part: &Part| {
+                match part.extent {
+                    Extent::Prefix(length) => sum.prefix += length,
+                    Extent::Rest(end) => sum.end += end,
+                }
+                sum
+            };
+            let Coverage { prefix, end } = mine.fold(Coverage::default(), add);
+            let end = if end == 0 { prefix } else { end };
+            (end > 0).then_some((id, Coverage { prefix, end }))
         })
     }
 
@@ -84,17 +67,15 @@ impl Runs {
             {
                 return Err("a name leads to its block");
             }
-            let keys: Vec<_> =
-                run.parts.iter().map(|part| (part.from, u32::MAX - part.to)).collect();
-            if !keys.is_sorted()
-                || run.parts.iter().any(|p| p.from >= p.to || p.endpoints.is_empty())
+            if !run.parts.iter().is_sorted_by(|a, b| a.extent.rank() < b.extent.rank())
+                || run.parts.iter().any(|part| part.endpoints.is_empty())
             {
                 return Err("parts are sorted, and none is empty");
             }
             if run.sets != run.parts.iter().map(|part| part.endpoints.allocated()).sum::<usize>() {
                 return Err("what sets have allocated is counted");
             }
-            if run.end() as usize != run.blocks.len()
+            if run.parts.end() as usize != run.blocks.len()
                 || run.blocks.is_empty() != self.free.contains(&id)
             {
                 return Err("a run ends at its last held block, and is free without one");

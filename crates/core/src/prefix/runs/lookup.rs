@@ -43,12 +43,9 @@ impl Runs {
             let stretch = self.extent(at, &chain[depth..]);
             let whole = stretch.len();
             let mut next: Option<Reach<'_>> = None;
-            for part in self.slab[stretch.run].parts.iter().take_while(|p| p.from <= stretch.from) {
-                if part.to <= stretch.from {
-                    continue;
-                }
-                let here = reach.meet(&part.endpoints);
-                let held = (part.to - stretch.from) as usize;
+            for (held, endpoints) in self.slab[stretch.run].parts.prefixes() {
+                let here = reach.meet(endpoints);
+                let held = held as usize;
                 if held < whole {
                     if let Some(endpoints) =
                         here.endpoints().filter(|endpoints| !endpoints.is_empty())

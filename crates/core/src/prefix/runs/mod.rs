@@ -6,14 +6,14 @@
 //! unknown.
 //!
 //! ```text
-//! run 0   s0 s1 s2 s3 a4 a5 a6 a7 a8       parts   [0,9) {2}   [0,4) {0, 1, 3}
-//! run 1               b4 b5 b6             parts   [0,3) {0}
+//! run 0   s0 s1 s2 s3 a4 a5 a6 a7 a8       parts   9 of {2}   4 of {0, 1, 3}
+//! run 1               b4 b5 b6             parts   3 of {0}
 //! ```
 //!
 //! Endpoint 2 holds the prompt `s0..a8`; 0 holds `s0..s3` and `b4..b6`; 1 and 3 hold the shared
-//! beginning. A *part* is a stretch with the set of endpoints that hold exactly it. Stretches are
-//! maximal: an endpoint with a hole is in two parts, and all endpoints with an equal stretch are in
-//! one.
+//! beginning. A *part* is the set of endpoints that hold exactly so many blocks up to their first
+//! hole. Blocks behind a hole are of no use to a prompt, and are only in the
+//! [holdings](super::holding); the last of them are in parts too, since there the run ends.
 //!
 //! A block may have a *name*, its engine hash. Engines that agree share one dictionary, from name
 //! to address.
@@ -34,7 +34,7 @@ mod snapshot;
 use alloc::vec::Vec;
 use core::mem;
 
-use super::address::{Address, RunId, Stretch};
+use super::address::{Address, Coverage, RunId, Stretch};
 use super::event::EngineHash;
 use super::hash::BlockHash;
 use super::keyed_state::KeyedState;
@@ -311,35 +311,18 @@ impl Runs {
         is_free
     }
 
-    /// Replaces the stretches of a run that the endpoint holds.
-    pub(super) fn settle(
-        &mut self,
-        id: RunId,
-        slot: u32,
-        before: &[(u32, u32)],
-        after: &[(u32, u32)],
-    ) {
+    /// Records how much of a run the endpoint holds.
+    pub(super) fn settle(&mut self, id: RunId, slot: u32, before: Coverage, after: Coverage) {
         let run = &mut self.slab[id];
-        // A part of this endpoint alone becomes its first new stretch in place.
-        let (gone, new) = match (before, after) {
-            ([], []) => return,
-            ([one], [other]) if one == other => return,
-            (&[before], &[first, ref rest @ ..]) if run.shift(before, first, slot) => {
-                (&[][..], rest)
-            }
-            _ => (before, after),
-        };
-        if !(gone.is_empty() && new.is_empty()) {
-            self.allocated -= run.allocated();
-            let gone = gone.iter().filter(|stretch| !after.contains(stretch));
-            gone.for_each(|stretch| run.leave(*stretch, slot));
-            let new = new.iter().filter(|stretch| !before.contains(stretch));
-            new.for_each(|stretch| run.enter(*stretch, slot));
-            self.allocated += run.allocated();
+        let is_alone = run.shift(slot, before, after);
+        if !is_alone {
+            let allocated = run.allocated();
+            run.settle(slot, before, after);
+            self.allocated = self.allocated + run.allocated() - allocated;
         }
-        let end = |stretches: &[(u32, u32)]| stretches.last().map_or(0, |(_, to)| *to);
-        if end(before) as usize == run.blocks.len() && end(after) < end(before) {
-            self.trim(id);
+        if after.end < before.end && before.end as usize == run.blocks.len() {
+            let end = if is_alone { after.end } else { run.parts.end() };
+            self.trim(id, end as usize);
         }
     }
 
@@ -376,7 +359,7 @@ impl Runs {
             + self.names.growth(new.map(|name| name.0))
     }
 
-    /// Upper limit of additional bytes of a run's parts when an endpoint holds another stretch.
+    /// Upper limit of additional bytes of a run's parts when an endpoint holds more of it.
     pub(super) fn unrest(&self, run: RunId, slot: u32) -> usize {
         let run = &self.slab[run];
         let parts = 2 * (run.parts.capacity() + 4) * size_of::<Part>();
@@ -390,10 +373,9 @@ impl Runs {
         run
     }
 
-    /// Removes blocks without holders from the end of a run, and frees an empty run.
-    fn trim(&mut self, id: RunId) {
+    /// Removes blocks without holders, which are those from `end` on, and frees an empty run.
+    fn trim(&mut self, id: RunId, end: usize) {
         let run = &mut self.slab[id];
-        let end = run.end() as usize;
         forget_names(&mut self.names, id, &mut run.names, end);
         if end == 0 {
             self.allocated -= run.allocated();

@@ -1,25 +1,32 @@
 //! The parts of a run in order: one list while they are few, and chunks of them otherwise.
 //!
-//! A hole replaces one part by two. In one list, that would move all parts behind them. A change of
-//! chunks moves at most one chunk.
+//! In one list, a part that comes or goes would move all parts behind it. A change of chunks moves
+//! at most one chunk.
 
 use alloc::vec::Vec;
-use core::cmp::Ordering;
 use core::mem;
 
 use smallvec::SmallVec;
 
 use crate::prefix::set::EndpointSet;
 
-/// The endpoints that hold exactly this stretch of a run.
+/// The endpoints of which this is true.
 #[derive(Debug)]
 pub(super) struct Part {
-    pub(super) from: u32,
-    pub(super) to: u32,
+    pub(super) extent: Extent,
     pub(super) endpoints: EndpointSet,
 }
 
-/// Parts with different stretches, by begin, longer ones first.
+/// What endpoints hold of a run.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Extent {
+    /// This number of blocks up to the first hole.
+    Prefix(u32),
+    /// A last block that ends here, behind a hole.
+    Rest(u32),
+}
+
+/// Parts with different extents: prefixes first, and longer ones before shorter ones.
 #[derive(Debug)]
 pub(super) struct Parts(Form);
 
@@ -45,6 +52,31 @@ impl Parts {
         list.iter().chain(chunks.iter().flatten())
     }
 
+    /// The lengths of the prefixes, the longest first, and the endpoints that hold them.
+    #[inline]
+    pub(super) fn prefixes(&self) -> impl Iterator<Item = (u32, &EndpointSet)> {
+        self.iter().map_while(|part| match part.extent {
+            Extent::Prefix(length) => Some((length, &part.endpoints)),
+            Extent::Rest(_) => None,
+        })
+    }
+
+    /// The end of the last held block. Computes in **O(log parts)**.
+    pub(super) fn end(&self) -> u32 {
+        let longest = [Extent::Prefix(u32::MAX), Extent::Rest(u32::MAX)];
+        let longest = longest.into_iter().filter_map(|extent| self.first_from(extent));
+        longest.map(|part| part.extent.end()).max().unwrap_or(0)
+    }
+
+    /// The first part with this extent or a later one.
+    fn first_from(&self, extent: Extent) -> Option<&Part> {
+        let parts = match &self.0 {
+            Form::List(list) => &list[..],
+            Form::Chunks(chunks) => &chunks[chunk_of(chunks, extent)],
+        };
+        parts.get(place(parts, extent).unwrap_or_else(|at| at))
+    }
+
     /// The only part, if there is one.
     #[inline]
     pub(super) fn only_mut(&mut self) -> Option<&mut Part> {
@@ -54,28 +86,27 @@ impl Parts {
         }
     }
 
-    /// The part with this stretch. Computes in **O(log parts)**.
-    pub(super) fn get_mut(&mut self, stretch: (u32, u32)) -> Option<&mut Part> {
+    /// The part with this extent. Computes in **O(log parts)**.
+    pub(super) fn get_mut(&mut self, extent: Extent) -> Option<&mut Part> {
         match &mut self.0 {
             Form::List(list) => {
-                let at = place(list, stretch).ok()?;
+                let at = place(list, extent).ok()?;
                 list.get_mut(at)
             }
             Form::Chunks(chunks) => {
-                let chunk = chunk_of(chunks, stretch);
-                let at = place(&chunks[chunk], stretch).ok()?;
+                let chunk = chunk_of(chunks, extent);
+                let at = place(&chunks[chunk], extent).ok()?;
                 chunks[chunk].get_mut(at)
             }
         }
     }
 
-    /// The part with this stretch, which is added if there is none. Computes in
+    /// The part with this extent, which is added if there is none. Computes in
     /// **O(log parts + [`CHUNK`])**.
-    pub(super) fn get_or_insert(&mut self, stretch: (u32, u32)) -> &mut Part {
-        let (from, to) = stretch;
-        let new = || Part { from, to, endpoints: EndpointSet::default() };
+    pub(super) fn get_or_insert(&mut self, extent: Extent) -> &mut Part {
+        let new = || Part { extent, endpoints: EndpointSet::default() };
         if let Form::List(list) = &mut self.0 {
-            if list.len() == CHUNK && place(list, stretch).is_err() {
+            if list.len() == CHUNK && place(list, extent).is_err() {
                 let mut chunk = Vec::with_capacity(CHUNK);
                 chunk.extend(list.drain(..));
                 self.0 = Form::Chunks(alloc::vec![chunk]);
@@ -83,15 +114,15 @@ impl Parts {
         }
         match &mut self.0 {
             Form::List(list) => {
-                let at = place(list, stretch).unwrap_or_else(|at| {
+                let at = place(list, extent).unwrap_or_else(|at| {
                     list.insert(at, new());
                     at
                 });
                 &mut list[at]
             }
             Form::Chunks(chunks) => {
-                let mut chunk = chunk_of(chunks, stretch);
-                let mut at = place(&chunks[chunk], stretch);
+                let mut chunk = chunk_of(chunks, extent);
+                let mut at = place(&chunks[chunk], extent);
                 if let Err(place) = at.as_mut() {
                     if chunks[chunk].len() == CHUNK {
                         let mut half = Vec::with_capacity(CHUNK);
@@ -109,19 +140,19 @@ impl Parts {
         }
     }
 
-    /// Removes the part with this stretch. Computes in **O(log parts + [`CHUNK`])**.
-    pub(super) fn remove(&mut self, stretch: (u32, u32)) {
+    /// Removes the part with this extent. Computes in **O(log parts + [`CHUNK`])**.
+    pub(super) fn remove(&mut self, extent: Extent) {
         match &mut self.0 {
             Form::List(list) => {
-                let Ok(at) = place(list, stretch) else { return };
+                let Ok(at) = place(list, extent) else { return };
                 list.remove(at);
                 if list.spilled() && list.len() < list.capacity() / 4 {
                     list.shrink_to_fit();
                 }
             }
             Form::Chunks(chunks) => {
-                let chunk = chunk_of(chunks, stretch);
-                let Ok(at) = place(&chunks[chunk], stretch) else { return };
+                let chunk = chunk_of(chunks, extent);
+                let Ok(at) = place(&chunks[chunk], extent) else { return };
                 chunks[chunk].remove(at);
                 self.merge(chunk);
             }
@@ -174,21 +205,30 @@ impl Parts {
     }
 }
 
-/// The place of a stretch among parts, or where it would be.
-fn place(parts: &[Part], stretch: (u32, u32)) -> Result<usize, usize> {
-    parts.binary_search_by(|part| order((part.from, part.to), stretch))
+impl Extent {
+    const fn end(self) -> u32 {
+        match self {
+            Self::Prefix(end) | Self::Rest(end) => end,
+        }
+    }
+
+    /// Its place in the order of parts.
+    pub(super) const fn rank(self) -> u64 {
+        let is_rest = matches!(self, Self::Rest(_)) as u64;
+        (is_rest << 32) + (u32::MAX - self.end()) as u64
+    }
 }
 
-/// The chunk that contains a stretch, or to which it would be added.
-fn chunk_of(chunks: &[Vec<Part>], stretch: (u32, u32)) -> usize {
-    let is_before = |chunk: &Vec<Part>| {
-        chunk.last().is_some_and(|last| order((last.from, last.to), stretch) == Ordering::Less)
-    };
+/// The place of an extent among parts, or where it would be.
+fn place(parts: &[Part], extent: Extent) -> Result<usize, usize> {
+    parts.binary_search_by_key(&extent.rank(), |part| part.extent.rank())
+}
+
+/// The chunk that contains an extent, or to which it would be added.
+fn chunk_of(chunks: &[Vec<Part>], extent: Extent) -> usize {
+    let is_before =
+        |chunk: &Vec<Part>| chunk.last().is_some_and(|last| last.extent.rank() < extent.rank());
     chunks.partition_point(is_before).min(chunks.len() - 1)
-}
-
-fn order(one: (u32, u32), other: (u32, u32)) -> Ordering {
-    one.0.cmp(&other.0).then(other.1.cmp(&one.1))
 }
 
 /// Limit of parts in a list or a chunk.
@@ -228,22 +268,26 @@ mod tests {
                 for number in (begin..).step_by(step as usize).take(count) {
                     // A multiplication modulo a prime visits the stretches in a mixed order.
                     let mixed = number * 61 % 1_009;
-                    let (from, to) = (mixed / 4, mixed / 4 + 1 + mixed % 4);
+                    let (end, is_rest) = (1 + mixed / 2, mixed % 2 == 1);
+                    let extent = if is_rest { Extent::Rest(end) } else { Extent::Prefix(end) };
                     if add {
-                        let part = parts.get_or_insert((from, to));
-                        prop_assert_eq!((part.from, part.to), (from, to));
-                        model.insert((from, Reverse(to)));
+                        prop_assert_eq!(parts.get_or_insert(extent).extent, extent);
+                        model.insert((is_rest, Reverse(end)));
                     } else {
-                        parts.remove((from, to));
-                        model.remove(&(from, Reverse(to)));
+                        parts.remove(extent);
+                        model.remove(&(is_rest, Reverse(end)));
                     }
-                    let found = parts.get_mut((from, to)).is_some();
-                    prop_assert_eq!(found, model.contains(&(from, Reverse(to))));
+                    let found = parts.get_mut(extent).is_some();
+                    prop_assert_eq!(found, model.contains(&(is_rest, Reverse(end))));
                     prop_assert_eq!(parts.only_mut().is_some(), model.len() == 1);
                 }
                 check(&parts);
-                let stretches = parts.iter().map(|part| (part.from, Reverse(part.to)));
-                prop_assert!(stretches.eq(model.iter().copied()));
+                let is_rest = |part: &Part| matches!(part.extent, Extent::Rest(_));
+                let all = parts.iter().map(|part| (is_rest(part), Reverse(part.extent.end())));
+                prop_assert!(all.eq(model.iter().copied()));
+                let prefixes = model.iter().filter(|(is_rest, _)| !is_rest);
+                prop_assert!(parts.prefixes().map(|(end, _)| end).eq(prefixes.map(|(_, end)| end.0)));
+                prop_assert_eq!(parts.end(), model.iter().map(|(_, end)| end.0).max().unwrap_or(0));
             }
         }
     }
@@ -252,12 +296,12 @@ mod tests {
     fn what_leaves_gives_its_memory_back() {
         let mut parts = Parts::new();
         for from in 0..10_000 {
-            parts.get_or_insert((from, from + 1));
+            parts.get_or_insert(Extent::Prefix(from));
         }
         check(&parts);
         let full = parts.allocated();
         assert!(full < 3 * 10_000 * size_of::<Part>(), "{full} bytes");
-        (0..9_990).for_each(|from| parts.remove((from * 7 % 9_990, from * 7 % 9_990 + 1)));
+        (0..9_990).for_each(|from| parts.remove(Extent::Prefix(from * 7 % 9_990)));
         check(&parts);
         assert_eq!(parts.iter().count(), 10);
         assert!(parts.allocated() < full / 50, "{} bytes", parts.allocated());

@@ -2,7 +2,8 @@
 
 use alloc::vec::Vec;
 
-use super::parts::Parts;
+use super::parts::{Extent, Parts};
+use crate::prefix::address::Coverage;
 use crate::prefix::event::EngineHash;
 use crate::prefix::hash::BlockHash;
 
@@ -14,7 +15,6 @@ pub(super) struct Run {
     pub(super) first: BlockHash,
     /// The last block; a prompt with it at this place contains the whole run.
     pub(super) last: BlockHash,
-    /// By begin, longer ones first.
     pub(super) parts: Parts,
     pub(super) blocks: Vec<BlockHash>,
     /// The names of the blocks; empty if none has one.
@@ -33,11 +33,6 @@ impl Run {
         self.first == hash && !self.blocks.is_empty()
     }
 
-    /// The end of the last held block.
-    pub(super) fn end(&self) -> u32 {
-        self.parts.iter().map(|part| part.to).max().unwrap_or(0)
-    }
-
     /// Allocated bytes.
     pub(super) fn allocated(&self) -> usize {
         self.columns() + self.parts.allocated() + self.sets
@@ -48,34 +43,54 @@ impl Run {
         (self.blocks.capacity() + self.names.capacity()) * size_of::<BlockHash>()
     }
 
-    /// Moves the only part to another stretch, if the endpoint is its only member.
-    pub(super) fn shift(&mut self, before: (u32, u32), after: (u32, u32), slot: u32) -> bool {
-        let Some(part) = self.parts.only_mut() else { return false };
-        let alone = part.endpoints.is_only(slot) && (part.from, part.to) == before;
-        if alone {
-            (part.from, part.to) = after;
+    /// Records how much the endpoint holds by changing the only part, if the endpoint is alone in it
+    /// and has no hole. Most runs of an answer are such. Otherwise, nothing changed.
+    #[inline]
+    pub(super) fn shift(&mut self, slot: u32, before: Coverage, after: Coverage) -> bool {
+        let is_whole = |held: Coverage| held.prefix == held.end && held.end > 0;
+        let part = self.parts.only_mut().filter(|_| is_whole(before) && is_whole(after));
+        let part = part.filter(|part| part.endpoints.is_only(slot));
+        if let Some(part) = part {
+            part.extent = Extent::Prefix(after.prefix);
+            return true;
         }
-        alone
+        false
     }
 
-    pub(super) fn enter(&mut self, stretch: (u32, u32), slot: u32) {
-        let endpoints = &mut self.parts.get_or_insert(stretch).endpoints;
+    /// Records how much the endpoint holds.
+    pub(super) fn settle(&mut self, slot: u32, before: Coverage, after: Coverage) {
+        for (old, new) in extents(before).into_iter().zip(extents(after)) {
+            if old != new {
+                old.into_iter().for_each(|old| self.leave(old, slot));
+                new.into_iter().for_each(|new| self.enter(new, slot));
+            }
+        }
+    }
+
+    fn enter(&mut self, extent: Extent, slot: u32) {
+        let endpoints = &mut self.parts.get_or_insert(extent).endpoints;
         self.sets -= endpoints.allocated();
         endpoints.insert(slot);
         self.sets += endpoints.allocated();
     }
 
-    pub(super) fn leave(&mut self, stretch: (u32, u32), slot: u32) {
-        let Some(part) = self.parts.get_mut(stretch) else { return };
+    fn leave(&mut self, extent: Extent, slot: u32) {
+        let Some(part) = self.parts.get_mut(extent) else { return };
         let endpoints = &mut part.endpoints;
         self.sets -= endpoints.allocated();
         endpoints.remove(slot);
         if endpoints.is_empty() {
-            self.parts.remove(stretch);
+            self.parts.remove(extent);
         } else {
             self.sets += endpoints.allocated();
         }
     }
+}
+
+/// The prefix and the rest behind a hole, as far as there are any.
+fn extents(Coverage { prefix, end }: Coverage) -> [Option<Extent>; 2] {
+    let (is_held, has_rest) = (prefix > 0, end > prefix);
+    [is_held.then_some(Extent::Prefix(prefix)), has_rest.then_some(Extent::Rest(end))]
 }
 
 /// Appends to a column, which grows by a quarter: doubling would waste memory on most.

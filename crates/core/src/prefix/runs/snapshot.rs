@@ -2,7 +2,7 @@
 
 use super::run::Run;
 use super::{MAX_RUN, Runs};
-use crate::prefix::address::{Address, RunId};
+use crate::prefix::address::{Address, Coverage, RunId};
 use crate::prefix::codec::{Reader, SnapshotError, Writer};
 use crate::prefix::event::EngineHash;
 use crate::prefix::hash::BlockHash;
@@ -50,21 +50,23 @@ impl Runs {
         Ok(runs)
     }
 
-    /// Records what an endpoint holds that held nothing before: the stretches of each run.
-    pub(in crate::prefix) fn settle_all<'a>(
+    /// Records what an endpoint holds that held nothing before.
+    pub(in crate::prefix) fn settle_all(
         &mut self,
         slot: u32,
-        held: impl Iterator<Item = (RunId, &'a [(u32, u32)])>,
+        held: impl Iterator<Item = (RunId, Coverage)>,
     ) {
-        held.for_each(|(run, stretches)| self.settle(run, slot, &[], stretches));
+        held.for_each(|(run, coverage)| self.settle(run, slot, Coverage::default(), coverage));
     }
 
     /// Removes blocks without holders from all runs.
     pub(in crate::prefix) fn trim_all(&mut self) {
         for id in 0..self.slab.len() as RunId {
             // Freeing the last run also frees the slab.
-            if self.slab.get(id).is_some_and(|run| (run.end() as usize) < run.blocks.len()) {
-                self.trim(id);
+            let Some(run) = self.slab.get(id) else { return };
+            let end = run.parts.end() as usize;
+            if end < run.blocks.len() {
+                self.trim(id, end);
             }
         }
     }
