@@ -7,8 +7,8 @@ impl Holding {
     /// Returns the first broken invariant.
     pub(in crate::prefix) fn check(&self) -> Result<(), &'static str> {
         let (mut estimated, mut stored, mut held, mut count) = ((0, 0), (0, 0), 0, 0);
-        for (_, entry) in self.runs.iter() {
-            let Held { spans, prefix } = entry;
+        for entry in self.runs.iter() {
+            let Held { spans, prefix, .. } = entry;
             let first = entry.stretches().next().filter(|(from, _)| *from == 0);
             if first.map_or(0, |(_, to)| to) != *prefix {
                 return Err("the prefix is the first stretch");
@@ -33,7 +33,7 @@ impl Holding {
                 }
             }
         }
-        if self.runs.iter().map(|(_, held)| held.allocated()).sum::<usize>() != self.allocated {
+        if self.runs.iter().map(Held::allocated).sum::<usize>() != self.allocated {
             return Err("what spans have allocated is counted");
         }
         let totals = &self.totals;
@@ -43,9 +43,9 @@ impl Holding {
         {
             return Err("the sums are the sums");
         }
-        let turns = self.runs.iter().flat_map(|(run, held)| {
+        let turns = self.runs.iter().flat_map(|held| {
             let numbers = held.spans.iter().filter_map(|span| span.state.estimated);
-            numbers.map(move |number| (number, run))
+            numbers.map(move |number| (number, held.run))
         });
         let queued =
             |(number, run)| self.queue.iter().any(|turn| turn.number == number && turn.run == run);

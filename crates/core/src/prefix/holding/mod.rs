@@ -268,7 +268,7 @@ impl Holding {
 
     /// The runs with held blocks, and how much of them is held.
     pub(super) fn runs(&self) -> impl Iterator<Item = (RunId, Coverage)> {
-        self.runs.iter().map(|(run, held)| (run, held.coverage()))
+        self.runs.iter().map(|held| (held.run, held.coverage()))
     }
 
     /// The stretches of a run that are held.
@@ -292,7 +292,7 @@ impl Holding {
     pub(super) fn stored(&self) -> impl Iterator<Item = (Stretch, Tier)> + '_ {
         self.runs
             .iter()
-            .flat_map(|(run, held)| held.spans.iter().map(move |span| (run, span)))
+            .flat_map(|held| held.spans.iter().map(move |span| (held.run, span)))
             .flat_map(|(run, Span { from, to, state })| {
                 let there = Tier::ALL.into_iter().filter(|tier| state.copies[*tier as usize] > 0);
                 there.map(move |tier| (Stretch { run, from: *from, to: *to }, tier))
@@ -370,9 +370,9 @@ impl Holding {
             let mut change = Change { run, before: none, after: none };
             if let Some(state) = state_after(None).filter(|_| from < to) {
                 totals.change(to - from, None, Some(state), lost);
-                let held = Held::of_one(Span { from, to, state });
+                let held = Held::of_one(run, Span { from, to, state });
                 change.after = held.coverage();
-                runs.insert(run, held);
+                runs.insert(held);
                 *count += 1;
             }
             return change;
@@ -432,7 +432,7 @@ impl Holding {
         *count = *count + spare.len() - (last - first);
         splice(&mut held.spans, first..last, spare);
         if !same_blocks {
-            held.measure_prefix(from);
+            held.measure_prefix(from, first);
         }
         let after = held.coverage();
         if held.spans.is_empty() {

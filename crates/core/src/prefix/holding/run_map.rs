@@ -15,14 +15,19 @@ use crate::prefix::keyed_state::KeyedState;
 #[derive(Debug)]
 pub(super) struct RunMap<V> {
     /// Without buckets, the map is empty.
-    buckets: Vec<Vec<(RunId, V)>>,
+    buckets: Vec<Vec<V>>,
     len: usize,
     /// Entries for which buckets have memory.
     capacity: usize,
     hash_state: KeyedState,
 }
 
-impl<V> RunMap<V> {
+/// A value that knows its run, so that the key takes no memory of its own.
+pub(super) trait OfRun {
+    fn run(&self) -> RunId;
+}
+
+impl<V: OfRun> RunMap<V> {
     pub(super) const fn new(hash_state: KeyedState) -> Self {
         Self { buckets: Vec::new(), len: 0, capacity: 0, hash_state }
     }
@@ -30,31 +35,29 @@ impl<V> RunMap<V> {
     /// The value of a run. Computes in **O(1)**.
     #[inline]
     pub(super) fn get(&self, run: RunId) -> Option<&V> {
-        let bucket = self.buckets.get(self.bucket(run))?;
-        bucket.iter().find(|(other, _)| *other == run).map(|(_, value)| value)
+        self.buckets.get(self.bucket(run))?.iter().find(|value| value.run() == run)
     }
 
     /// As [`get`](Self::get).
     #[inline]
     pub(super) fn get_mut(&mut self, run: RunId) -> Option<&mut V> {
         let bucket = self.bucket(run);
-        let mut entries = self.buckets.get_mut(bucket)?.iter_mut();
-        entries.find(|(other, _)| *other == run).map(|(_, value)| value)
+        self.buckets.get_mut(bucket)?.iter_mut().find(|value| value.run() == run)
     }
 
-    /// Adds a run that is not in the map. Computes in **O(1)**, and moves at most one bucket.
-    pub(super) fn insert(&mut self, run: RunId, value: V) {
+    /// Adds the value of a run that is not in the map. Computes in **O(1)**, and moves at most one bucket.
+    pub(super) fn insert(&mut self, value: V) {
         if self.len >= FULL * self.buckets.len() {
             self.split();
         }
-        let at = self.bucket(run);
+        let at = self.bucket(value.run());
         let bucket = &mut self.buckets[at];
         if bucket.len() == bucket.capacity() {
             self.capacity -= bucket.capacity();
             bucket.reserve_exact(GROWTH);
             self.capacity += bucket.capacity();
         }
-        bucket.push((run, value));
+        bucket.push(value);
         self.len += 1;
     }
 
@@ -62,8 +65,8 @@ impl<V> RunMap<V> {
     pub(super) fn remove(&mut self, run: RunId) -> Option<V> {
         let at = self.bucket(run);
         let bucket = self.buckets.get_mut(at)?;
-        let place = bucket.iter().position(|(other, _)| *other == run)?;
-        let (_, value) = bucket.swap_remove(place);
+        let place = bucket.iter().position(|value| value.run() == run)?;
+        let value = bucket.swap_remove(place);
         self.len -= 1;
         if self.len < FULL / 2 * (self.buckets.len() - 1) {
             self.merge();
@@ -76,15 +79,14 @@ impl<V> RunMap<V> {
         Some(value)
     }
 
-    /// All entries, in no defined order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (RunId, &V)> {
-        self.buckets.iter().flatten().map(|(run, value)| (*run, value))
+    /// All values, in no defined order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &V> {
+        self.buckets.iter().flatten()
     }
 
     /// Allocated bytes without those of values. Computes in **O(1)**.
     pub(super) fn allocated(&self) -> usize {
-        self.capacity * size_of::<(RunId, V)>()
-            + self.buckets.capacity() * size_of::<Vec<(RunId, V)>>()
+        self.capacity * size_of::<V>() + self.buckets.capacity() * size_of::<Vec<V>>()
     }
 
     /// Upper limit of additional bytes with this number of new runs.
@@ -92,7 +94,7 @@ impl<V> RunMap<V> {
         // Each run may find a full bucket and begin another one, and the list may double.
         let entries = 2 * GROWTH * new;
         let list = self.buckets.capacity() + new + LEAST_LIST;
-        entries * size_of::<(RunId, V)>() + list * size_of::<Vec<(RunId, V)>>()
+        entries * size_of::<V>() + list * size_of::<Vec<V>>()
     }
 
     /// The number of the bucket of a run.
@@ -112,7 +114,7 @@ impl<V> RunMap<V> {
         let Some(from) = parent(new) else { return };
         let mut entries = core::mem::take(&mut self.buckets[from]);
         self.capacity -= entries.capacity();
-        let moves = |(run, _): &(RunId, V)| self.bucket(*run) == new;
+        let moves = |value: &V| self.bucket(value.run()) == new;
         let mut moved = Vec::with_capacity(entries.iter().filter(|entry| moves(entry)).count());
         let mut at = 0;
         while let Some(entry) = entries.get(at) {
@@ -175,7 +177,23 @@ mod tests {
 
     use super::*;
 
-    type Map = RunMap<[u64; 10]>;
+    type Map = RunMap<Value>;
+
+    #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+    struct Value {
+        run: RunId,
+        content: [u64; 7],
+    }
+
+    impl OfRun for Value {
+        fn run(&self) -> RunId {
+            self.run
+        }
+    }
+
+    fn value(run: RunId) -> Value {
+        Value { run, content: [u64::from(run); 7] }
+    }
 
     /// Every entry is in its bucket, and memory is what was counted.
     fn check(map: &Map) {
@@ -183,7 +201,7 @@ mod tests {
         assert_eq!(buckets().map(Vec::len).sum::<usize>(), map.len);
         assert_eq!(buckets().map(Vec::capacity).sum::<usize>(), map.capacity);
         for (number, bucket) in buckets().enumerate() {
-            assert!(bucket.iter().all(|(run, _)| map.bucket(*run) == number));
+            assert!(bucket.iter().all(|value| map.bucket(value.run) == number));
             assert!(bucket.capacity() <= 2 * bucket.len() + GROWTH);
         }
         assert!(map.len <= FULL * map.buckets.len());
@@ -199,7 +217,6 @@ mod tests {
             let (mut map, mut model) = (Map::new(KeyedState::new(7)), BTreeMap::new());
             for (add, begin, step, count) in waves {
                 for run in (begin..).step_by(step as usize).take(count) {
-                    let value = [u64::from(run); 10];
                     let known = model.contains_key(&run);
                     prop_assert_eq!(map.get(run).is_some(), known);
                     prop_assert_eq!(map.get_mut(run).is_some(), known);
@@ -207,13 +224,13 @@ mod tests {
                         prop_assert_eq!(map.remove(run), model.remove(&run));
                     } else if !known {
                         let foreseen = map.allocated() + map.growth(1);
-                        map.insert(run, value);
-                        model.insert(run, value);
+                        map.insert(value(run));
+                        model.insert(run, value(run));
                         prop_assert!(map.allocated() <= foreseen);
                     }
                 }
                 check(&map);
-                let entries: BTreeMap<_, _> = map.iter().map(|(run, value)| (run, *value)).collect();
+                let entries: BTreeMap<_, _> = map.iter().map(|value| (value.run, *value)).collect();
                 prop_assert_eq!(&entries, &model);
             }
         }
@@ -225,16 +242,13 @@ mod tests {
         for step in [1, 64, 4_096] {
             let mut map = Map::new(KeyedState::new(3));
             for number in 0..120_000 {
-                map.insert(number * step, [0; 10]);
+                map.insert(value(number * step));
                 if number % 10_000 == 9_999 {
                     check(&map);
                     let longest = map.buckets.iter().map(Vec::len).max();
                     assert!(longest < Some(6 * FULL), "{longest:?} entries move at once");
                     let each = map.allocated() / map.len;
-                    assert!(
-                        each < size_of::<(RunId, [u64; 10])>() * 4 / 3 + 6,
-                        "{each} bytes a run"
-                    );
+                    assert!(each < size_of::<Value>() * 4 / 3 + 6, "{each} bytes a run");
                 }
             }
         }
@@ -244,9 +258,9 @@ mod tests {
     fn the_growth_for_many_runs_is_foreseen() {
         for (before, new) in [(0, 1), (0, 500), (40, 3), (63, 900), (5_000, 5_000)] {
             let mut map = Map::new(KeyedState::new(1));
-            (0..before).for_each(|run| map.insert(run, [0; 10]));
+            (0..before).for_each(|run| map.insert(value(run)));
             let foreseen = map.allocated() + map.growth(new as usize);
-            (before..before + new).for_each(|run| map.insert(run, [0; 10]));
+            (before..before + new).for_each(|run| map.insert(value(run)));
             assert!(map.allocated() <= foreseen, "{new} behind {before}");
         }
     }

@@ -3,8 +3,11 @@
 use alloc::vec::Vec;
 use core::num::NonZeroU64;
 
+use smallvec::SmallVec;
+
 use super::span::{Held, Span};
 use super::{Holding, Turn};
+use crate::prefix::address::RunId;
 use crate::prefix::block_state::State;
 use crate::prefix::codec::{Reader, SnapshotError, Writer};
 use crate::prefix::engine_names::EngineNames;
@@ -20,10 +23,10 @@ impl Holding {
         writer.u64(self.uses.get());
         writer.u64(self.totals.warm.width());
         let mut runs: Vec<_> = self.runs.iter().collect();
-        runs.sort_unstable_by_key(|(run, _)| *run);
+        runs.sort_unstable_by_key(|held| held.run);
         writer.count(runs.len());
-        for (run, held) in runs {
-            writer.u32(run);
+        for held in runs {
+            writer.u32(held.run);
             writer.count(held.spans.len());
             for Span { from, to, state } in &held.spans {
                 writer.u32(*from);
@@ -61,11 +64,11 @@ impl Holding {
         let same_width = reader.u64()? == holding.totals.warm.width();
         for _ in 0..reader.count(4 + 8 + SPAN_BYTES)? {
             let run = reader.u32()?;
-            let held = holding.load_run(reader, now, same_width, runs.length(run))?;
+            let held = holding.load_run(reader, now, same_width, (run, runs.length(run)))?;
             holding.allocated += held.allocated();
             holding.count += held.spans.len();
             reader.require(holding.runs.get(run).is_none())?;
-            holding.runs.insert(run, held);
+            holding.runs.insert(held);
         }
         for _ in 0..reader.count(TURN_BYTES)? {
             let number = NonZeroU64::new(reader.u64()?).ok_or_else(|| reader.damaged())?;
@@ -83,9 +86,9 @@ impl Holding {
         reader: &mut Reader<'_>,
         now: Instant,
         same_width: bool,
-        length: u32,
+        (run, length): (RunId, u32),
     ) -> Result<Held, SnapshotError> {
-        let mut held = Held::default();
+        let mut held = Held { run, spans: SmallVec::new(), prefix: 0 };
         let count = reader.count(SPAN_BYTES)?;
         held.spans.reserve_exact(count);
         let mut end = 0;

@@ -4,12 +4,14 @@ use core::ops::Range;
 
 use smallvec::{Array, SmallVec};
 
-use crate::prefix::address::Coverage;
+use super::run_map::OfRun;
+use crate::prefix::address::{Coverage, RunId};
 use crate::prefix::block_state::State;
 
 /// The held blocks of one run.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Held {
+    pub(super) run: RunId,
     /// Sorted and not empty; adjacent spans differ in state.
     pub(super) spans: SmallVec<[Span; 1]>,
     /// The number of blocks up to the first hole.
@@ -34,10 +36,16 @@ pub(super) enum Frequent {
     Other,
 }
 
+impl OfRun for Held {
+    fn run(&self) -> RunId {
+        self.run
+    }
+}
+
 impl Held {
-    pub(super) fn of_one(span: Span) -> Self {
+    pub(super) fn of_one(run: RunId, span: Span) -> Self {
         let prefix = if span.from == 0 { span.to } else { 0 };
-        Self { spans: SmallVec::from_buf([span]), prefix }
+        Self { run, spans: SmallVec::from_buf([span]), prefix }
     }
 
     /// How much of the run is held.
@@ -64,10 +72,10 @@ impl Held {
         (span.from <= offset && offset < span.to).then_some(span)
     }
 
-    /// Handles the most frequent changes: the blocks are in one span and keep their state, are one
-    /// span and have another state, are removed from inside a span, or the end of the last span
-    /// moves, comes or goes. `count` receives the states of the blocks before and after, if they
-    /// differ.
+    /// Handles the most frequent changes: the blocks come where none are; or they are in one span
+    /// and keep their state, are one span and have another state, or leave from inside a span or
+    /// from the end of the last one. `count` receives the states of the blocks before and after, if
+    /// they differ.
     pub(super) fn change_frequently(
         &mut self,
         (from, to): (u32, u32),
@@ -75,24 +83,19 @@ impl Held {
         mut count: impl FnMut(Option<State>, Option<State>),
     ) -> Frequent {
         let spans = self.spans.len();
-        let Some(last) = self.spans.last_mut() else { return Frequent::Other };
-        if last.to == from && from < to {
-            let Some(state) = state_after(None) else { return Frequent::Other };
-            count(None, Some(state));
-            if self.prefix == from {
-                self.prefix = to;
-            }
-            if state == last.state {
-                last.to = to;
-            } else {
-                self.spans.push(Span { from, to, state });
+        let at = match self.spans.last() {
+            Some(last) if last.to <= from => spans,
+            Some(last) if last.from <= from => spans - 1,
+            _ => self.spans.partition_point(|span| span.to <= from),
+        };
+        let there = self.spans.get(at).filter(|span| span.from < to);
+        let Some(&Span { from: begin, to: end, state }) = there else {
+            if let Some(state) = state_after(None).filter(|_| from < to) {
+                count(None, Some(state));
+                self.fill(at, Span { from, to, state });
             }
             return Frequent::Done;
-        }
-        let is_last = last.from <= from;
-        let at =
-            if is_last { spans - 1 } else { self.spans.partition_point(|span| span.to <= from) };
-        let Span { from: begin, to: end, state } = self.spans[at];
+        };
         if from < begin || end < to {
             return Frequent::Other;
         }
@@ -108,11 +111,29 @@ impl Held {
                 count(Some(state), None);
                 return Frequent::Ended;
             }
-            None if is_last && to == end => self.shorten(from),
+            None if at + 1 == spans && to == end => self.shorten(from),
             _ => return Frequent::Other,
         }
         count(Some(state), new);
         Frequent::Done
+    }
+
+    /// Adds blocks where none are, before the span `at`.
+    fn fill(&mut self, at: usize, new: Span) {
+        let joins = |one: &Span, next: &Span| one.to == next.from && one.state == next.state;
+        let before = at.checked_sub(1).filter(|before| joins(&self.spans[*before], &new));
+        let behind = self.spans.get(at).filter(|next| joins(&new, next)).map(|next| next.to);
+        match (before, behind) {
+            (Some(before), None) => self.spans[before].to = new.to,
+            (Some(before), Some(end)) => {
+                self.spans[before].to = end;
+                self.spans.remove(at);
+                release(&mut self.spans);
+            }
+            (None, Some(_)) => self.spans[at].from = new.from,
+            (None, None) => self.spans.insert(at, new),
+        }
+        self.measure_prefix(new.from, at.saturating_sub(1));
     }
 
     /// Removes the blocks of the last span from `from` on, which are not all that are held.
@@ -143,18 +164,18 @@ impl Held {
         before.is_some_and(merges) || self.spans.get(at + 1).is_some_and(merges)
     }
 
-    /// Finds the first hole again, after a change of the blocks from `from` on.
-    pub(super) fn measure_prefix(&mut self, from: u32) {
+    /// Finds the first hole again, after a change from `from` on. The spans before the one with
+    /// number `first` end before that.
+    pub(super) fn measure_prefix(&mut self, from: u32, first: usize) {
         if self.prefix < from {
             return;
         }
         self.prefix = from;
-        let behind = self.spans.partition_point(|span| span.to <= from);
-        for span in &self.spans[behind..] {
+        for span in &self.spans[first..] {
             if span.from > self.prefix {
                 break;
             }
-            self.prefix = span.to;
+            self.prefix = span.to.max(from);
         }
     }
 
