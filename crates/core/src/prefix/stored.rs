@@ -121,13 +121,16 @@ impl PrefixIndex {
                     before.to = stretch.to;
                 }
                 _ => {
-                    let before = gone.replace(stretch);
-                    self.unstore(slot, before, tier);
-                    span = None;
+                    if let Some(before) = gone.replace(stretch) {
+                        self.unstore(slot, before, tier);
+                        span = None;
+                    }
                 }
             }
         }
-        self.unstore(slot, gone, tier);
+        if let Some(gone) = gone {
+            self.unstore(slot, gone, tier);
+        }
         self.keep_within_limit(slot);
     }
 
@@ -288,9 +291,7 @@ impl PrefixIndex {
                 }
                 Renamed::From(other, tiers) => {
                     self.store_own(slot, Stretch { from: begin, to: at, ..stretch }, tier, used);
-                    tiers
-                        .iter()
-                        .for_each(|tier| self.unstore(slot, Some(Stretch::of_one(other)), tier));
+                    tiers.iter().for_each(|tier| self.unstore(slot, Stretch::of_one(other), tier));
                     return (at - stretch.from) as usize;
                 }
             }
@@ -360,20 +361,17 @@ impl PrefixIndex {
         let Self { runs, endpoints, .. } = self;
         let member = endpoints.get_mut(slot as usize).and_then(Option::as_deref_mut);
         let Some(member) = member else { return };
-        let skip = names.len().saturating_sub(REMOVED);
-        for (at, name) in names.iter().enumerate().take(stretch.len()).skip(skip) {
+        for at in names.len().saturating_sub(REMOVED)..stretch.len() {
             let address = stretch.first(stretch.len() - at).last();
             if let Some((hash, before)) = runs.hashes(address) {
-                member.holding.names.remember(Removed { name: *name, hash, address, before });
+                member.holding.names.remember(Removed { name: names[at], hash, address, before });
             }
         }
     }
 
     /// Removes one name from each block of a stretch.
-    fn unstore(&mut self, slot: u32, stretch: Option<Stretch>, tier: Tier) {
-        if let Some(stretch) = stretch {
-            self.alter(slot, |holding| Some(holding.unstore(stretch, tier)));
-        }
+    fn unstore(&mut self, slot: u32, stretch: Stretch, tier: Tier) {
+        self.alter(slot, |holding| Some(holding.unstore(stretch, tier)));
     }
 }
 

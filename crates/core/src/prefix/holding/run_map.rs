@@ -45,7 +45,8 @@ impl<V: OfRun> RunMap<V> {
         self.buckets.get_mut(bucket)?.iter_mut().find(|value| value.run() == run)
     }
 
-    /// Adds the value of a run that is not in the map. Computes in **O(1)**, and moves at most one bucket.
+    /// Adds the value of a run that is not in the map. Computes in **O(1)**, and moves at most one
+    /// bucket.
     pub(super) fn insert(&mut self, value: V) {
         if self.len >= FULL * self.buckets.len() {
             self.split();

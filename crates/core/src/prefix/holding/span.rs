@@ -83,10 +83,27 @@ impl Held {
         mut count: impl FnMut(Option<State>, Option<State>),
     ) -> Frequent {
         let spans = self.spans.len();
-        let at = match self.spans.last() {
-            Some(last) if last.to <= from => spans,
-            Some(last) if last.from <= from => spans - 1,
-            _ => self.spans.partition_point(|span| span.to <= from),
+        let Some(last) = self.spans.last_mut() else { return Frequent::Other };
+        // The end of a prompt or an answer: no other change is as frequent.
+        if last.to == from && from < to {
+            let Some(state) = state_after(None) else { return Frequent::Done };
+            count(None, Some(state));
+            if self.prefix == from {
+                self.prefix = to;
+            }
+            if state == last.state {
+                last.to = to;
+            } else {
+                self.spans.push(Span { from, to, state });
+            }
+            return Frequent::Done;
+        }
+        let at = if last.to <= from {
+            spans
+        } else if last.from <= from {
+            spans - 1
+        } else {
+            self.spans.partition_point(|span| span.to <= from)
         };
         let there = self.spans.get(at).filter(|span| span.from < to);
         let Some(&Span { from: begin, to: end, state }) = there else {
@@ -120,18 +137,19 @@ impl Held {
 
     /// Adds blocks where none are, before the span `at`.
     fn fill(&mut self, at: usize, new: Span) {
-        let joins = |one: &Span, next: &Span| one.to == next.from && one.state == next.state;
-        let before = at.checked_sub(1).filter(|before| joins(&self.spans[*before], &new));
-        let behind = self.spans.get(at).filter(|next| joins(&new, next)).map(|next| next.to);
+        let (before, behind) = self.spans.split_at_mut(at);
+        let is_same = |other: &&mut Span| other.state == new.state;
+        let before = before.last_mut().filter(|span| span.to == new.from).filter(is_same);
+        let behind = behind.first_mut().filter(|span| span.from == new.to).filter(is_same);
         match (before, behind) {
-            (Some(before), None) => self.spans[before].to = new.to,
-            (Some(before), Some(end)) => {
-                self.spans[before].to = end;
+            (Some(before), None) => before.to = new.to,
+            (None, Some(behind)) => behind.from = new.from,
+            (None, None) => self.spans.insert(at, new),
+            (Some(before), Some(behind)) => {
+                before.to = behind.to;
                 self.spans.remove(at);
                 release(&mut self.spans);
             }
-            (None, Some(_)) => self.spans[at].from = new.from,
-            (None, None) => self.spans.insert(at, new),
         }
         self.measure_prefix(new.from, at.saturating_sub(1));
     }

@@ -1,4 +1,4 @@
-//! Runs: consecutive blocks, and which endpoints hold which stretch of them.
+//! Runs: consecutive blocks, and how many of them each endpoint holds.
 //!
 //! A *run* is a sequence of consecutive blocks, stored once for all its holders. A block's hash
 //! covers all blocks before it, so a table of the runs' first blocks is sufficient to follow a

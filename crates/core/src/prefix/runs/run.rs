@@ -43,8 +43,8 @@ impl Run {
         (self.blocks.capacity() + self.names.capacity()) * size_of::<BlockHash>()
     }
 
-    /// Records how much the endpoint holds by changing the only part, if the endpoint is alone in it
-    /// and has no hole. Most runs of an answer are such. Otherwise, nothing changed.
+    /// Records how much the endpoint holds by changing the only part, if the endpoint is alone in
+    /// it and has no hole, as in an answer. Otherwise, nothing changed.
     #[inline]
     pub(super) fn shift(&mut self, slot: u32, before: Coverage, after: Coverage) -> bool {
         let is_whole = |held: Coverage| held.prefix == held.end && held.end > 0;
