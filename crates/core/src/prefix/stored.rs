@@ -361,10 +361,11 @@ impl PrefixIndex {
         let Self { runs, endpoints, .. } = self;
         let member = endpoints.get_mut(slot as usize).and_then(Option::as_deref_mut);
         let Some(member) = member else { return };
-        for at in names.len().saturating_sub(REMOVED)..stretch.len() {
-            let address = stretch.first(stretch.len() - at).last();
+        let skip = names.len().saturating_sub(REMOVED);
+        let addresses = (0..stretch.len()).rev().map(|at| stretch.first(at + 1).last());
+        for (name, address) in names.iter().zip(addresses).skip(skip) {
             if let Some((hash, before)) = runs.hashes(address) {
-                member.holding.names.remember(Removed { name: names[at], hash, address, before });
+                member.holding.names.remember(Removed { name: *name, hash, address, before });
             }
         }
     }

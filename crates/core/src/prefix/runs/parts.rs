@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use crate::prefix::set::EndpointSet;
 
-/// The endpoints of which this is true.
+/// The endpoints that hold the same extent of a run.
 #[derive(Debug)]
 pub(super) struct Part {
     pub(super) extent: Extent,
