@@ -6,8 +6,8 @@ use super::address::{Address, Stretch};
 use super::block_state::State;
 use super::event::EngineHash;
 use super::hash::BlockHash;
-use super::holding::Holding;
-use super::index::{Member, PrefixIndex};
+use super::holding::{Change, Holding};
+use super::index::PrefixIndex;
 use super::last_uses::LastUses;
 use super::limits::{BlockUse, CacheSpec};
 use super::unconfirmed::Unconfirmed;
@@ -64,27 +64,28 @@ impl PrefixIndex {
         if !self.make_room(slot, None, chain, &[]) {
             return;
         }
-        let begin = |member: &mut Member| (member.holding.begin_use(), member.cache.order);
-        let Some((number, order)) = self.member_mut(slot).map(begin) else { return };
+        let Some(order) = self.member(slot).map(|member| member.cache.order) else { return };
         let mut way = core::mem::take(&mut self.way);
-        let (mut at, mut before, mut known) = (0, None, true);
-        while at < chain.len() {
-            let stretch = self.runs.stretch(None, chain, at);
-            known &= stretch.is_some();
-            let stretch = stretch.unwrap_or_else(|| self.runs.create(before, chain, at));
-            self.alter(slot, |holding| {
+        self.alter_runs(slot, |holding, runs| {
+            let number = holding.begin_use();
+            let (mut at, mut before, mut known) = (0, None, true);
+            while at < chain.len() {
+                let found = runs.stretch(None, chain, at);
+                known &= found.is_some();
+                let stretch = found.unwrap_or_else(|| runs.create(before, chain, at));
                 if known {
                     observe(holding, at, stretch);
                 }
-                Some(holding.record_use(stretch, number, used))
-            });
-            way.push(stretch.run);
-            at += stretch.len();
-            before = Some(stretch.last());
-        }
-        self.alter(slot, |holding| {
+                let is_new = found.is_none() && stretch.from == 0;
+                let change = holding.record_use(stretch, is_new, number, used);
+                if let Some(Change { run, before, after }) = change {
+                    runs.settle(run, slot, before, after);
+                }
+                way.push(stretch.run);
+                at += stretch.len();
+                before = Some(stretch.last());
+            }
             holding.end_use(number, &way, order);
-            None
         });
         way.clear();
         self.way = way;

@@ -303,16 +303,22 @@ impl PrefixIndex {
 
     /// Changes a holding and updates the runs.
     pub(super) fn alter(&mut self, slot: u32, change: impl FnOnce(&mut Holding) -> Option<Change>) {
+        self.alter_runs(slot, |holding, runs| {
+            if let Some(Change { run, before, after }) = change(holding) {
+                runs.settle(run, slot, before, after);
+            }
+        });
+    }
+
+    /// Changes a holding, where `change` updates the runs.
+    #[inline]
+    pub(super) fn alter_runs(&mut self, slot: u32, change: impl FnOnce(&mut Holding, &mut Runs)) {
         let Some(member) = self.endpoints.get_mut(slot as usize).and_then(Option::as_deref_mut)
         else {
             return;
         };
         let (held, estimated) = (member.holding.held(), member.holding.estimated_blocks());
-        if let Some(Change { run, before, after }) = change(&mut member.holding) {
-            if before != after {
-                self.runs.settle(run, slot, before, after);
-            }
-        }
+        change(&mut member.holding, &mut self.runs);
         self.pairs = self.pairs + member.holding.held() - held;
         if member.holding.estimated_blocks() != estimated {
             self.estimates.set(slot, member.holding.estimated_blocks());

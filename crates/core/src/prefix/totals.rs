@@ -30,6 +30,7 @@ pub(super) struct BlockCount {
 impl HoldingTotals {
     /// Records a change of blocks' states. Blocks `lost` against expectation continue to count as
     /// warm.
+    #[inline]
     pub(super) fn change(
         &mut self,
         blocks: u32,
@@ -37,15 +38,27 @@ impl HoldingTotals {
         after: Option<State>,
         lost: bool,
     ) {
-        if let (Some(old), Some(new)) = (before, after) {
-            if old.counts_as(&new) {
+        match (before, after) {
+            (Some(old), Some(new)) if old.counts_as(&new) => {
+                let tokens = u64::from(new.tokens) * u64::from(blocks);
                 if !lost {
-                    self.warm.remove(old.bucket, u64::from(old.tokens) * u64::from(blocks));
+                    self.warm.remove(old.bucket, tokens);
                 }
-                self.warm.add(new.bucket, u64::from(new.tokens) * u64::from(blocks));
-                return;
+                self.warm.add(new.bucket, tokens);
             }
+            _ => self.count_again(blocks, before, after, lost),
         }
+    }
+
+    /// The same where other totals change, too.
+    #[inline(never)]
+    fn count_again(
+        &mut self,
+        blocks: u32,
+        before: Option<State>,
+        after: Option<State>,
+        lost: bool,
+    ) {
         if let Some(old) = before {
             let count = BlockCount::of(blocks, &old);
             self.held -= count.blocks;

@@ -91,27 +91,51 @@ impl Holding {
         self.uses
     }
 
-    /// Records that a stretch is estimated to be held.
+    /// Records that a stretch is estimated to be held. `is_new` if the run has begun with it.
+    /// Returns what that changes; nothing, if its blocks are a span already.
     #[inline]
     pub(super) fn record_use(
         &mut self,
         Stretch { run, from, to }: Stretch,
+        is_new: bool,
         number: NonZeroU64,
         used: BlockUse,
-    ) -> Change {
-        let precise = self.totals.precise;
-        let bucket = self.totals.warm.bucket(used.now);
-        self.change(run, from, to, false, |state| {
-            let state = state.unwrap_or_else(|| State::new(used));
+    ) -> Option<Change> {
+        let Self { runs, totals, .. } = self;
+        let precise = totals.precise;
+        let bucket = totals.warm.bucket(used.now);
+        let after = |state: State| {
             let warm = !precise || state.stored();
-            Some(State {
+            State {
                 estimated: Some(number),
                 used: used.stamp,
                 computed: state.computed || used.computed,
                 bucket: warm.then_some(bucket),
                 ..state
-            })
-        })
+            }
+        };
+        let Some(held) = (if is_new { None } else { runs.get_mut(run) }) else {
+            return Some(self.enter(run, Span { from, to, state: after(State::new(used)) }));
+        };
+        // The number is new, so the span will not merge with its neighbours.
+        if let Some(state) = held.state_of((from, to)) {
+            let new = after(*state);
+            totals.change(to - from, Some(*state), Some(new), false);
+            *state = new;
+            return None;
+        }
+        let after = |state: Option<State>| after(state.unwrap_or_else(|| State::new(used)));
+        Some(self.change(run, from, to, false, |state| Some(after(state))))
+    }
+
+    /// Adds the first span of a run.
+    fn enter(&mut self, run: RunId, span: Span) -> Change {
+        self.totals.change(span.to - span.from, None, Some(span.state), false);
+        let held = Held::of_one(run, span);
+        let after = held.coverage();
+        self.runs.insert(held);
+        self.count += 1;
+        Change { run, before: Coverage::default(), after }
     }
 
     /// Makes the use `number` of these runs the most recent. `runs` are in the order of the prompt.
@@ -367,15 +391,9 @@ impl Holding {
         let none = Coverage::default();
         // Most changes do not need the general case below.
         let Some(held) = runs.get_mut(run) else {
-            let mut change = Change { run, before: none, after: none };
-            if let Some(state) = state_after(None).filter(|_| from < to) {
-                totals.change(to - from, None, Some(state), lost);
-                let held = Held::of_one(run, Span { from, to, state });
-                change.after = held.coverage();
-                runs.insert(held);
-                *count += 1;
-            }
-            return change;
+            let state = state_after(None).filter(|_| from < to);
+            let nothing = Change { run, before: none, after: none };
+            return state.map_or(nothing, |state| self.enter(run, Span { from, to, state }));
         };
         let (spans, bytes, before) = (held.spans.len(), held.allocated(), held.coverage());
         let tally = |old, new| totals.change(to - from, old, new, lost);

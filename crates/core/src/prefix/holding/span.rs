@@ -72,6 +72,12 @@ impl Held {
         (span.from <= offset && offset < span.to).then_some(span)
     }
 
+    /// The state of these blocks if they are one span.
+    pub(super) fn state_of(&mut self, (from, to): (u32, u32)) -> Option<&mut State> {
+        let span = self.spans.iter_mut().rev().find(|span| span.from <= from)?;
+        ((span.from, span.to) == (from, to)).then_some(&mut span.state)
+    }
+
     /// Handles the most frequent changes: the blocks come where none are; or they are in one span
     /// and keep their state, are one span and have another state, or leave from inside a span or
     /// from the end of the last one. `count` receives the states of the blocks before and after, if

@@ -313,6 +313,9 @@ impl Runs {
 
     /// Records how much of a run the endpoint holds.
     pub(super) fn settle(&mut self, id: RunId, slot: u32, before: Coverage, after: Coverage) {
+        if before == after {
+            return;
+        }
         let run = &mut self.slab[id];
         let is_alone = run.shift(slot, before, after);
         if !is_alone {
