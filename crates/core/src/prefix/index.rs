@@ -352,18 +352,18 @@ impl PrefixIndex {
         let (mut behind, mut at) = (before, 0);
         while at < chain.len() {
             let stretch = self.runs.stretch(behind, chain, at);
-            if let Some(stretch) = stretch {
+            let blocks = if let Some(stretch) = stretch {
                 bytes += self.runs.unrest(stretch.run, slot);
-                stretches += 1;
+                stretch.len()
             } else {
-                if behind.is_some() || at == 0 {
-                    heads.push(chain[at]);
-                    stretches += 1;
-                }
-                new += 1;
-            }
+                heads.push(chain[at]);
+                let unknown = 1 + self.runs.unknown(&chain[at + 1..]);
+                new += unknown;
+                unknown
+            };
+            stretches += 1;
             behind = stretch.map(Stretch::last);
-            at += stretch.map_or(1, Stretch::len);
+            at += blocks;
         }
         bytes += self.runs.growth(before, new, &heads, names);
         bytes +=

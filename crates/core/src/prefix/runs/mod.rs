@@ -121,6 +121,11 @@ impl Runs {
         self.heads.get(hash.0, |at| at.offset == 0 && self.slab[at.run].begins_with(hash))
     }
 
+    /// Number of blocks of `chain`, from the first on, with which no run begins.
+    pub(super) fn unknown(&self, chain: &[BlockHash]) -> usize {
+        chain.iter().take_while(|hash| self.head(**hash).is_none()).count()
+    }
+
     /// The block with this name in the shared dictionary.
     pub(super) fn named(&self, name: EngineHash) -> Option<Address> {
         self.names.get(name.0, |at| self.name(at) == Some(name))
@@ -176,13 +181,10 @@ impl Runs {
             self.slab[before.run].blocks.len() == next && next < MAX_RUN
         });
         let run = behind.map_or_else(|| self.begin_run(chain[at]), |before| before.run);
-        let (slab, heads) = (&self.slab, &self.heads);
-        let is_head =
-            |hash: &BlockHash| heads.get(hash.0, |at| slab[at.run].begins_with(*hash)).is_some();
-        let from = slab[run].blocks.len();
+        let from = self.slab[run].blocks.len();
         // The first is unknown; others may be known, where the blocks before them were lost.
         let most = (chain.len() - at).min(MAX_RUN - from);
-        let new = 1 + chain[at + 1..at + most].iter().take_while(|hash| !is_head(hash)).count();
+        let new = 1 + self.unknown(&chain[at + 1..at + most]);
         let run_ = &mut self.slab[run];
         let columns = run_.columns();
         extend(&mut run_.blocks, &chain[at..at + new]);

@@ -56,7 +56,13 @@ impl FilteredTable {
         is: impl FnMut(Address) -> bool,
     ) -> Option<Address> {
         let place = self.table.place(key);
-        if self.filter.may_contain(place) { self.table.get_at(place, is) } else { None }
+        if self.filter.may_contain(place) { self.get_at(place, is) } else { None }
+    }
+
+    /// The same behind the filter; apart from it, so that an absent key saves no registers.
+    #[inline(never)]
+    fn get_at(&self, place: Place, is: impl FnMut(Address) -> bool) -> Option<Address> {
+        self.table.get_at(place, is)
     }
 
     /// As [`Table::touch`].
