@@ -101,10 +101,10 @@ impl Index for Slotwise {
 
     fn expand(&self, query: &mut Self::Query, (): &mut (), depths: &mut [u32]) {
         self.index.levels(query, |depth, endpoints| {
-            for slot in endpoints.iter() {
+            endpoints.iter().for_each(|slot| {
                 let deepest = &mut depths[slot as usize];
                 *deepest = depth.max(*deepest);
-            }
+            });
         });
     }
 

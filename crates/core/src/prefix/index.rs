@@ -44,6 +44,7 @@ use crate::time::Instant;
 ///
 /// let mut levels = Vec::new();
 /// index.levels(&chain, |depth, endpoints| levels.push((depth, endpoints.iter().collect())));
+/// levels.sort();
 /// assert_eq!(levels, [(2, vec![1]), (4, vec![0])]);
 /// ```
 #[derive(Debug)]
@@ -141,8 +142,8 @@ impl PrefixIndex {
     }
 
     /// Visits the holders of `chain` by depth. An endpoint holds as many blocks, from the first on,
-    /// as the *deepest* level that contains it; an endpoint in no level holds none. Computes in
-    /// **O(runs of the chain)**, with one level for each distinct depth.
+    /// as the *deepest* level that contains it; an endpoint in no level holds none. Levels come in
+    /// no defined order, and several may have one depth. Computes in **O(runs of the chain)**.
     #[inline]
     pub fn levels(&self, chain: &[BlockHash], visit: impl FnMut(u32, &EndpointSet)) {
         self.runs.levels(chain, visit);

@@ -3,7 +3,7 @@
 
 use alloc::vec::Vec;
 use core::ops::Range;
-use core::{iter, slice};
+use core::{iter, mem, slice};
 
 use smallvec::SmallVec;
 
@@ -17,7 +17,7 @@ pub struct EndpointSet(Form);
 #[derive(Clone, Debug)]
 enum Form {
     /// Sorted, without duplicates.
-    List(SmallVec<[u32; 4]>),
+    List(SmallVec<[u32; LIST_MIN]>),
     /// One bit a slot, with the last word not zero; and the number of set bits.
     Bits(Vec<u64>, u32),
 }
@@ -58,6 +58,26 @@ impl Iterator for Members<'_> {
         let slot = self.base + self.word.trailing_zeros();
         self.word &= self.word - 1;
         Some(slot)
+    }
+
+    /// Without the checks of [`next`](Self::next), and with a plain loop over a full word.
+    #[inline]
+    fn fold<B, F: FnMut(B, u32) -> B>(self, init: B, mut f: F) -> B {
+        let Self { list, mut words, mut word, mut base } = self;
+        let mut folded = init;
+        loop {
+            if word == u64::MAX {
+                folded = (base..=base + 63).fold(folded, &mut f);
+                word = 0;
+            }
+            while word != 0 {
+                folded = f(folded, base + word.trailing_zeros());
+                word &= word - 1;
+            }
+            let Some(next) = words.next() else { break };
+            (word, base) = (*next, base.wrapping_add(64));
+        }
+        list.copied().fold(folded, f)
     }
 }
 
@@ -122,20 +142,30 @@ impl EndpointSet {
         both
     }
 
-    /// The union.
-    pub(crate) fn union(&self, other: &Self) -> Self {
+    /// Number of members that are in `other` too.
+    #[inline]
+    pub(crate) fn common(&self, other: &Self) -> usize {
         let (few, many) = if self.len() <= other.len() { (self, other) } else { (other, self) };
-        if let (Form::Bits(a, _), Form::Bits(b, _)) = (&few.0, &many.0) {
-            let (short, mut words) =
-                if a.len() <= b.len() { (a, b.clone()) } else { (b, a.clone()) };
-            words.iter_mut().zip(short).for_each(|(word, more)| *word |= more);
-            return Self::of_words(words);
+        match (&few.0, &many.0) {
+            (Form::List(slots), _) => slots.iter().filter(|slot| many.contains(**slot)).count(),
+            (Form::Bits(a, _), Form::Bits(b, _)) => {
+                a.iter().zip(b).map(|(a, b)| (a & b).count_ones() as usize).sum()
+            }
+            _ => few.iter().filter(|slot| many.contains(*slot)).count(),
         }
-        let mut either = many.clone();
-        for slot in few.iter() {
-            either.insert(slot);
+    }
+
+    /// Adds the members of `other`.
+    pub(crate) fn union_with(&mut self, other: &Self) {
+        let fewer =
+            if self.len() < other.len() { &mem::replace(self, other.clone()) } else { other };
+        if let (Form::Bits(words, len), Form::Bits(more, _)) = (&mut self.0, &fewer.0) {
+            words.resize(words.len().max(more.len()), 0);
+            words.iter_mut().zip(more).for_each(|(word, more)| *word |= more);
+            *len = words.iter().map(|word| word.count_ones()).sum();
+        } else {
+            fewer.iter().for_each(|slot| _ = self.insert(slot));
         }
-        either
     }
 
     fn of_words(mut words: Vec<u64>) -> Self {
@@ -151,6 +181,7 @@ impl EndpointSet {
     /// Whether the slot is a member.
     pub fn contains(&self, slot: u32) -> bool {
         match &self.0 {
+            Form::List(slots) if slots.len() <= LIST_MIN => slots.contains(&slot),
             Form::List(slots) => slots.binary_search(&slot).is_ok(),
             Form::Bits(words, _) => {
                 let (word, bit) = place(slot);
@@ -192,7 +223,8 @@ impl EndpointSet {
         }
     }
 
-    /// The members in ascending order.
+    /// The members in ascending order. Where most slots are members, `for_each` takes a fraction of
+    /// the time that a `for` loop takes.
     #[inline]
     pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
         let (list, words): (&[u32], &[u64]) = match &self.0 {
@@ -286,8 +318,8 @@ impl EndpointSet {
     }
 }
 
-/// Up to this length, a list is always kept.
-const LIST_MIN: usize = 8;
+/// Up to this length, a list is inline and always kept.
+const LIST_MIN: usize = 4;
 
 const fn place(slot: u32) -> (usize, u64) {
     (slot as usize / 64, 1 << (slot % 64))
@@ -343,7 +375,10 @@ mod tests {
         ) {
             prop_assert_eq!(built(&a).is_subset(&built(&b)), a.is_subset(&b));
             prop_assert!(built(&a).intersection(&built(&b)).iter().eq(a.intersection(&b).copied()));
-            prop_assert!(built(&a).union(&built(&b)).iter().eq(a.union(&b).copied()));
+            prop_assert_eq!(built(&a).common(&built(&b)), a.intersection(&b).count());
+            let mut either = built(&a);
+            either.union_with(&built(&b));
+            prop_assert_eq!(either, built(&a.union(&b).copied().collect()));
         }
     }
 }

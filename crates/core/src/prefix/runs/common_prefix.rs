@@ -12,7 +12,7 @@ pub(super) fn common(there: &[BlockHash], here: &[BlockHash]) -> usize {
     }
     let (mut equal, mut unequal) = (0, most);
     // Three independent comparisons at a time, whose cache misses overlap.
-    while unequal - equal > 3 {
+    while unequal - equal > FEW {
         let quarter = (unequal - equal) / 4;
         let looks = [1, 2, 3].map(|at| equal + at * quarter);
         let [first, second, third] = looks.map(|at| there[at] == here[at]);
@@ -30,3 +30,6 @@ pub(super) fn common(there: &[BlockHash], here: &[BlockHash]) -> usize {
             .take_while(|(a, b)| a == b)
             .count()
 }
+
+/// Blocks, of two cache lines, that are compared one by one.
+const FEW: usize = 16;

@@ -1,21 +1,38 @@
 //! Lookup: how much of a prompt each endpoint holds.
 
+use alloc::borrow::Cow;
+use core::mem;
+
 use super::Runs;
+use super::run::Run;
 use crate::prefix::address::Address;
 use crate::prefix::hash::BlockHash;
 use crate::prefix::set::EndpointSet;
 
-/// The endpoints that hold the whole prompt so far.
-enum Reach<'a> {
-    Everyone,
-    These(&'a EndpointSet),
-    Some(EndpointSet),
+/// The blocks of a prompt that a run begins with.
+struct Step<'a> {
+    run: &'a Run,
+    blocks: u32,
+    /// Number of the prompt's blocks before them.
+    depth: u32,
+    /// Where the prompt continues.
+    next: Option<Address>,
+}
+
+/// The endpoints that hold the whole prompt so far, in disjoint sets.
+#[derive(Default)]
+struct Reach<'a> {
+    /// The sets of parts, as they are: copying them would take most of a lookup.
+    parts: [Option<&'a EndpointSet>; FEW],
+    /// All other endpoints.
+    others: EndpointSet,
 }
 
 impl Runs {
     /// Visits levels: an endpoint holds as many blocks of `chain`, from the first on, as the
-    /// deepest level that contains it. A level may include endpoints of deeper ones. Computes in
-    /// **O(runs of the chain × their parts)**, and allocates only for endpoints with holes.
+    /// deepest level that contains it. A level may include endpoints of deeper ones, and there may
+    /// be several of a depth. Computes in **O(runs of the chain × their parts)**, and allocates
+    /// only for endpoints with holes, and where a prompt leaves many parts at once.
     #[inline]
     pub(in crate::prefix) fn levels(
         &self,
@@ -36,74 +53,93 @@ impl Runs {
         chain: &[BlockHash],
         mut visit: impl FnMut(u32, &EndpointSet),
     ) {
-        let mut reach = Reach::Everyone;
-        let mut depth = 0;
-        let mut begin = Some(first);
-        while let Some(at) = begin {
-            let stretch = self.extent(at, &chain[depth..]);
-            let whole = stretch.len();
-            let mut next: Option<Reach<'_>> = None;
-            for (held, endpoints) in self.slab[stretch.run].parts.prefixes() {
-                let here = reach.meet(endpoints);
-                let held = held as usize;
-                if held < whole {
-                    if let Some(endpoints) =
-                        here.endpoints().filter(|endpoints| !endpoints.is_empty())
-                    {
-                        visit((depth + held) as u32, endpoints);
-                    }
-                } else {
-                    next = Some(match next {
-                        None => here,
-                        Some(before) => before.join(&here),
-                    });
+        let (mut step, mut reach) = (self.step(first, chain, 0), Reach::default());
+        for (length, endpoints) in step.run.parts.prefixes() {
+            if step.is_passed_by(length) {
+                reach.add(Cow::Borrowed(endpoints));
+            } else {
+                visit(step.depth_of(length), endpoints);
+            }
+        }
+        while let Some(next) = step.next {
+            step = self.step(next, chain, step.end());
+            let (before, mut reached) = (mem::take(&mut reach), 0);
+            for (length, endpoints) in step.run.parts.prefixes() {
+                let both = before.meet(endpoints);
+                reached += both.len();
+                if step.is_passed_by(length) {
+                    reach.add(both);
+                } else if !both.is_empty() {
+                    visit(step.depth_of(length), &both);
                 }
             }
-            let next = next.unwrap_or_else(|| Reach::Some(EndpointSet::default()));
-            if let Some(endpoints) =
-                reach.endpoints().filter(|endpoints| next.len() < endpoints.len())
-            {
-                visit(depth as u32, endpoints);
+            if reached < before.len() {
+                before.sets().for_each(|endpoints| visit(step.depth, endpoints));
             }
-            reach = next;
-            depth += whole;
-            if reach.len() == 0 {
-                return;
-            }
-            begin = chain.get(depth).and_then(|next| self.head(*next));
         }
-        if let Some(endpoints) = reach.endpoints() {
-            visit(depth as u32, endpoints);
-        }
+    }
+
+    /// The blocks of the prompt from block `depth` on, which is the first of a run.
+    #[inline(always)]
+    fn step(&self, head: Address, chain: &[BlockHash], depth: usize) -> Step<'_> {
+        let run = &self.slab[head.run];
+        let blocks = run.extent(0, &chain[depth..]);
+        let next = chain.get(depth + blocks).and_then(|next| self.head(*next));
+        Step { run, blocks: blocks as u32, depth: depth as u32, next }
+    }
+}
+
+impl Step<'_> {
+    /// The number of the prompt's blocks up to its end.
+    const fn end(&self) -> usize {
+        (self.depth + self.blocks) as usize
+    }
+
+    /// Whether the prompt continues, and endpoints with so much of the run hold all of it so far.
+    const fn is_passed_by(&self, length: u32) -> bool {
+        self.next.is_some() && length >= self.blocks
+    }
+
+    /// The number of the prompt's blocks that endpoints with so much of the run hold.
+    fn depth_of(&self, length: u32) -> u32 {
+        self.depth + length.min(self.blocks)
     }
 }
 
 impl<'a> Reach<'a> {
-    fn endpoints(&self) -> Option<&EndpointSet> {
-        match self {
-            Self::Everyone => None,
-            Self::These(endpoints) => Some(endpoints),
-            Self::Some(endpoints) => Some(endpoints),
-        }
+    /// The sets that have members.
+    fn sets(&self) -> impl Iterator<Item = &EndpointSet> {
+        let others = Some(&self.others).filter(|others| !others.is_empty());
+        self.parts.iter().copied().flatten().chain(others)
     }
 
     fn len(&self) -> usize {
-        self.endpoints().map_or(usize::MAX, EndpointSet::len)
+        self.sets().map(EndpointSet::len).sum()
     }
 
     /// The members of `endpoints` in reach; borrowed if all are.
-    fn meet(&self, endpoints: &'a EndpointSet) -> Self {
-        match self.endpoints() {
-            None => Self::These(endpoints),
-            Some(reach) if endpoints.is_subset(reach) => Self::These(endpoints),
-            Some(reach) => Self::Some(endpoints.intersection(reach)),
+    fn meet(&self, endpoints: &'a EndpointSet) -> Cow<'a, EndpointSet> {
+        let mut missing = endpoints.len();
+        for set in self.sets() {
+            missing -= endpoints.common(set);
+            if missing == 0 {
+                return Cow::Borrowed(endpoints);
+            }
         }
+        let mut both = EndpointSet::default();
+        self.sets().for_each(|set| both.union_with(&endpoints.intersection(set)));
+        Cow::Owned(both)
     }
 
-    fn join(self, other: &Self) -> Self {
-        match (self.endpoints(), other.endpoints()) {
-            (Some(a), Some(b)) => Self::Some(a.union(b)),
-            _ => Self::Everyone,
+    /// Adds endpoints of another part.
+    #[inline]
+    fn add(&mut self, endpoints: Cow<'a, EndpointSet>) {
+        match (endpoints, self.parts.iter_mut().find(|part| part.is_none())) {
+            (Cow::Borrowed(set), Some(part)) => *part = Some(set),
+            (set, _) => self.others.union_with(&set),
         }
     }
 }
+
+/// Parts whose sets are kept apart.
+const FEW: usize = 4;

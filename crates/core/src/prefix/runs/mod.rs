@@ -39,7 +39,6 @@ use super::event::EngineHash;
 use super::hash::BlockHash;
 use super::keyed_state::KeyedState;
 use super::table::{FilteredTable, Place, Table};
-use common_prefix::common;
 use parts::Part;
 use run::{GROWTH, Run, SPARE_BLOCKS, extend, grow, push};
 use slab::Slab;
@@ -79,22 +78,13 @@ impl Runs {
     ) -> Option<Stretch> {
         let rest = chain.get(at..)?;
         let first = *rest.first()?;
-        let begin = before
+        let Address { run, offset } = before
             .map(|Address { run, offset }| Address { run, offset: offset + 1 })
             .filter(|behind| self.hash(*behind) == Some(first))
             .or_else(|| self.head(first))?;
-        Some(self.extent(begin, rest))
-    }
-
-    /// The blocks of `rest` that are consecutive in a run. The first is at `begin`.
-    fn extent(&self, Address { run, offset }: Address, rest: &[BlockHash]) -> Stretch {
-        let (run_, from) = (&self.slab[run], offset as usize);
-        let whole = run_.blocks.len() - from;
-        let length = match rest.get(whole - 1) {
-            Some(hash) if *hash == run_.last => whole,
-            _ => common(&run_.blocks[from..], rest),
-        };
-        Stretch { run, from: from as u32, to: (from + length) as u32 }
+        let from = u32::from(offset);
+        let length = self.slab[run].extent(from as usize, rest);
+        Some(Stretch { run, from, to: from + length as u32 })
     }
 
     /// The stretches of `chain` from its first block on, up to the first unknown block.

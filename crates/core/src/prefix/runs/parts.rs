@@ -4,7 +4,7 @@
 //! at most one chunk.
 
 use alloc::vec::Vec;
-use core::mem;
+use core::{iter, mem};
 
 use smallvec::SmallVec;
 
@@ -49,7 +49,15 @@ impl Parts {
             Form::List(list) => (list, &[]),
             Form::Chunks(chunks) => (&[], chunks),
         };
-        list.iter().chain(chunks.iter().flatten())
+        let (mut list, mut chunks) = (list.iter(), chunks.iter());
+        iter::from_fn(move || {
+            loop {
+                if let Some(part) = list.next() {
+                    return Some(part);
+                }
+                list = chunks.next()?.iter();
+            }
+        })
     }
 
     /// The lengths of the prefixes, the longest first, and the endpoints that hold them.

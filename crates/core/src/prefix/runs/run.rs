@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use super::common_prefix::common;
 use super::parts::{Extent, Parts};
 use crate::prefix::address::Coverage;
 use crate::prefix::event::EngineHash;
@@ -31,6 +32,16 @@ impl Run {
 
     pub(super) fn begins_with(&self, hash: BlockHash) -> bool {
         self.first == hash && !self.blocks.is_empty()
+    }
+
+    /// How many blocks of `rest` are here from `from` on, of which the first is.
+    #[inline]
+    pub(super) fn extent(&self, from: usize, rest: &[BlockHash]) -> usize {
+        let whole = self.blocks.len() - from;
+        match rest.get(whole - 1) {
+            Some(hash) if *hash == self.last => whole,
+            _ => common(&self.blocks[from..], rest),
+        }
     }
 
     /// Allocated bytes.
