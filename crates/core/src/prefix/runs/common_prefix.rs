@@ -4,6 +4,7 @@ use crate::prefix::hash::BlockHash;
 
 /// Number of equal blocks of two chains, from the first on. Equal hashes mean equal blocks before
 /// them, so comparing the last decides most cases; others take a search.
+#[inline]
 pub(super) fn common(there: &[BlockHash], here: &[BlockHash]) -> usize {
     let most = there.len().min(here.len());
     let (there, here) = (&there[..most], &here[..most]);

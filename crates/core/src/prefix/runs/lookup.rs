@@ -8,6 +8,7 @@ use super::run::Run;
 use crate::prefix::address::Address;
 use crate::prefix::hash::BlockHash;
 use crate::prefix::set::EndpointSet;
+use crate::prefix::table::Place;
 
 /// The blocks of a prompt that a run begins with.
 struct Step<'a> {
@@ -40,19 +41,22 @@ impl Runs {
         visit: impl FnMut(u32, &EndpointSet),
     ) {
         // Most prompts without a match end here, at the cost of one filter.
-        if let Some(first) = chain.first().and_then(|first| self.head(*first)) {
-            self.levels_from(first, chain, visit);
+        let Some(first) = chain.first() else { return };
+        if let Some(place) = self.heads.candidate(first.0) {
+            self.levels_from(place, *first, chain, visit);
         }
     }
 
-    /// The levels of a prompt whose first block is at `first`.
+    /// The levels of a prompt whose first block belongs at `place`.
     #[inline(never)]
     fn levels_from(
         &self,
-        first: Address,
+        place: Place,
+        first: BlockHash,
         chain: &[BlockHash],
         mut visit: impl FnMut(u32, &EndpointSet),
     ) {
+        let Some(first) = self.heads.get_at(place, |at| self.is_head(at, first)) else { return };
         let (mut step, mut reach) = (self.step(first, chain, 0), Reach::default());
         for (length, endpoints) in step.run.parts.prefixes() {
             if step.is_passed_by(length) {

@@ -105,10 +105,21 @@ impl Runs {
         self.slab.get(run)?.blocks.get(offset as usize).copied()
     }
 
-    /// The run that begins with this block.
+    /// The run that begins with this block. An absent one takes no call.
     #[inline]
     pub(super) fn head(&self, hash: BlockHash) -> Option<Address> {
-        self.heads.get(hash.0, |at| at.offset == 0 && self.slab[at.run].begins_with(hash))
+        self.heads.candidate(hash.0).and_then(|place| self.head_at(place, hash))
+    }
+
+    #[inline(never)]
+    fn head_at(&self, place: Place, hash: BlockHash) -> Option<Address> {
+        self.heads.get_at(place, |at| self.is_head(at, hash))
+    }
+
+    /// Whether the run at this address begins with this block.
+    #[inline]
+    fn is_head(&self, at: Address, hash: BlockHash) -> bool {
+        at.offset == 0 && self.slab[at.run].begins_with(hash)
     }
 
     /// Number of blocks of `chain`, from the first on, with which no run begins.

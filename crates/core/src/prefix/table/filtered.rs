@@ -55,13 +55,23 @@ impl FilteredTable {
         key: u64,
         is: impl FnMut(Address) -> bool,
     ) -> Option<Address> {
-        let place = self.table.place(key);
-        if self.filter.may_contain(place) { self.get_at(place, is) } else { None }
+        self.candidate(key).and_then(|place| self.get_at(place, is))
     }
 
-    /// The same behind the filter; apart from it, so that an absent key saves no registers.
-    #[inline(never)]
-    fn get_at(&self, place: Place, is: impl FnMut(Address) -> bool) -> Option<Address> {
+    /// Where `key` belongs, unless the filter rejects it.
+    #[inline]
+    pub(in crate::prefix) fn candidate(&self, key: u64) -> Option<Place> {
+        let place = self.table.place(key);
+        self.filter.may_contain(place).then_some(place)
+    }
+
+    /// As [`Table::get_at`].
+    #[inline]
+    pub(in crate::prefix) fn get_at(
+        &self,
+        place: Place,
+        is: impl FnMut(Address) -> bool,
+    ) -> Option<Address> {
         self.table.get_at(place, is)
     }
 
