@@ -301,7 +301,7 @@ fn checksum(bytes: &[u8]) -> u64 {
 }
 
 const MAGIC: [u8; 8] = *b"slotwise";
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 const HEADER: usize = 40;
 
 #[cfg(test)]
@@ -358,7 +358,7 @@ mod tests {
             Some(SnapshotError::Seed)
         );
         let mut newer = bytes;
-        newer[8] = 4;
-        assert_eq!(open(&newer).err(), Some(SnapshotError::Version(4)));
+        newer[8] = 5;
+        assert_eq!(open(&newer).err(), Some(SnapshotError::Version(5)));
     }
 }

@@ -32,13 +32,12 @@ mod slab;
 mod snapshot;
 
 use alloc::vec::Vec;
-use core::mem;
 
-use super::address::{Address, Coverage, RunId, Stretch};
+use super::address::{Address, Coverage, Hint, RunId, Stretch};
 use super::event::EngineHash;
 use super::hash::BlockHash;
 use super::keyed_state::KeyedState;
-use super::table::{FilteredTable, Place, Table};
+use super::table::{BATCH, FilteredTable, Place, Table};
 use parts::Part;
 use run::{GROWTH, Run, SPARE_BLOCKS, extend, grow, push};
 use slab::Slab;
@@ -129,7 +128,8 @@ impl Runs {
 
     /// The block with this name in the shared dictionary.
     pub(super) fn named(&self, name: EngineHash) -> Option<Address> {
-        self.names.get(name.0, |at| self.name(at) == Some(name))
+        let is_name = name != ANONYMOUS;
+        is_name.then(|| self.names.get(name.0, |hint| named_at(&self.slab, Hint(hint), name)))?
     }
 
     /// The shared name of a block.
@@ -215,8 +215,8 @@ impl Runs {
         }
         let Self { slab, names, .. } = self;
         let address = Address { run: before.run, offset: end as u16 };
-        let is_name = |at: Address| slab[at.run].names.get(at.offset as usize) == Some(&name);
-        if names.get_or_insert_at(names.place(name.0), address, is_name).is_some() {
+        let there = |hint| named_at(slab, Hint(hint), name);
+        if names.get_or_insert_at(names.place(name.0), Hint::of(address).0, there).is_some() {
             return None;
         }
         let run = &mut slab[before.run];
@@ -243,12 +243,8 @@ impl Runs {
             |(current, name): &(&EngineHash, &EngineHash)| current == name && **name != ANONYMOUS;
         let mut done = run.names[from..].iter().zip(names).take_while(is_known).count();
         if let [name] = names[done..] {
-            let mut column = mem::take(&mut run.names);
             let address = Address { run: stretch.run, offset: (from + done) as u16 };
-            let place = self.names.place(name.0);
-            done += usize::from(self.call_one(address, &mut column, name, place));
-            self.slab[stretch.run].names = column;
-            return done;
+            return done + usize::from(self.call_one(address, name));
         }
         while done < names.len() {
             let batch = &names[done..names.len().min(done + BATCH)];
@@ -262,54 +258,32 @@ impl Runs {
     }
 
     /// Names the blocks of a run from `from` on, as [`call`](Self::call) does.
-    fn call_batch(&mut self, id: RunId, from: usize, names: &[EngineHash]) -> usize {
-        let mut column = mem::take(&mut self.slab[id].names);
-        let mut places = [Place::default(); BATCH];
-        let places = self.names.places(names.iter().map(|name| name.0), &mut places);
-        let here = &mut column[from..from + names.len()];
+    fn call_batch(&mut self, run: RunId, from: usize, names: &[EngineHash]) -> usize {
+        let here = &mut self.slab[run].names[from..from + names.len()];
+        let addresses = (from..).map(|at| Address { run, offset: at as u16 });
         let mut done = 0;
         // Most batches name blocks that have no names.
         if is_anonymous(here) && !names.contains(&ANONYMOUS) {
-            for (at, place) in (from..).zip(places) {
-                if !self.names.insert_new(*place, Address { run: id, offset: at as u16 }) {
-                    break;
-                }
-                done += 1;
-            }
+            let hints = addresses.clone().map(|address| Hint::of(address).0);
+            done = self.names.insert_new(names.iter().map(|name| name.0), hints);
             here[..done].copy_from_slice(&names[..done]);
         }
-        for ((at, name), place) in (from + done..).zip(&names[done..]).zip(&places[done..]) {
-            let address = Address { run: id, offset: at as u16 };
-            if !self.call_one(address, &mut column, *name, *place) {
-                break;
-            }
-            done += 1;
-        }
-        self.slab[id].names = column;
-        done
+        let rest = addresses.zip(names).skip(done);
+        done + rest.take_while(|(address, name)| self.call_one(*address, **name)).count()
     }
 
-    /// Names one block, where `names` are those of its run. Returns whether the block and the name
-    /// belong together or were both free.
-    fn call_one(
-        &mut self,
-        address: Address,
-        names: &mut [EngineHash],
-        name: EngineHash,
-        place: Place,
-    ) -> bool {
-        let current = names[address.offset as usize];
+    /// Names one block. Returns whether the block and the name belong together or were both free.
+    fn call_one(&mut self, address: Address, name: EngineHash) -> bool {
+        let Self { slab, names, .. } = self;
+        let current = slab[address.run].names[address.offset as usize];
         if name == ANONYMOUS || current != ANONYMOUS {
             return name == current && name != ANONYMOUS;
         }
-        let is = |other: Address| {
-            let column = &self.slab[other.run].names;
-            let there = if other.run == address.run { &*names } else { column };
-            there.get(other.offset as usize) == Some(&name)
-        };
-        let is_free = self.names.get_or_insert_at(place, address, is).is_none();
+        let there = |hint| named_at(slab, Hint(hint), name);
+        let place = names.place(name.0);
+        let is_free = names.get_or_insert_at(place, Hint::of(address).0, there).is_none();
         if is_free {
-            names[address.offset as usize] = name;
+            slab[address.run].names[address.offset as usize] = name;
         }
         is_free
     }
@@ -404,12 +378,25 @@ impl Runs {
     }
 }
 
+/// The block with this name, among those whose addresses have this hint.
+fn named_at(slab: &Slab, hint: Hint, name: EngineHash) -> Option<Address> {
+    for run in hint.runs() {
+        let names = &slab.get(run)?.names;
+        let mut offsets = hint.offsets().take_while(|offset| usize::from(*offset) < names.len());
+        if let Some(offset) = offsets.find(|offset| names[usize::from(*offset)] == name) {
+            return Some(Address { run, offset });
+        }
+    }
+    None
+}
+
 /// Removes the names of a run's blocks from `end` on from its column and from the table.
 fn forget_names(table: &mut Table, run: RunId, column: &mut Vec<EngineHash>, end: usize) {
     let end = end.min(column.len());
+    let hint = |offset| Hint::of(Address { run, offset: offset as u16 }).0;
     if let [name] = column[end..] {
         if name != ANONYMOUS {
-            table.remove_at(table.place(name.0), Address { run, offset: end as u16 });
+            table.remove_at(table.place(name.0), hint(end));
         }
     } else {
         for (batch, from) in column[end..].chunks(BATCH).zip((end..).step_by(BATCH)) {
@@ -417,7 +404,7 @@ fn forget_names(table: &mut Table, run: RunId, column: &mut Vec<EngineHash>, end
             let places = table.places(batch.iter().map(|name| name.0), &mut places);
             for ((name, place), offset) in batch.iter().zip(places).zip(from..) {
                 if *name != ANONYMOUS {
-                    table.remove_at(*place, Address { run, offset: offset as u16 });
+                    table.remove_at(*place, hint(offset));
                 }
             }
         }
@@ -432,7 +419,5 @@ fn is_anonymous(column: &[EngineHash]) -> bool {
 
 /// Limit of blocks in a run.
 const MAX_RUN: usize = u16::MAX as usize;
-/// Names whose cache misses overlap.
-const BATCH: usize = 32;
 /// The name of unnamed blocks. An engine that uses it gets a dictionary of its own.
 const ANONYMOUS: EngineHash = EngineHash(0);

@@ -2,7 +2,7 @@
 
 use super::run::Run;
 use super::{MAX_RUN, Runs};
-use crate::prefix::address::{Address, Coverage, RunId};
+use crate::prefix::address::{Address, Coverage, Hint, RunId};
 use crate::prefix::codec::{Reader, SnapshotError, Writer};
 use crate::prefix::event::EngineHash;
 use crate::prefix::hash::BlockHash;
@@ -33,7 +33,8 @@ impl Runs {
         runs.names.load(reader)?;
         let count = reader.count(RUN_BYTES)?;
         let in_slab = |address: Address| (address.run as usize) < count;
-        reader.require(runs.heads.iter().all(in_slab) && runs.names.iter().all(in_slab))?;
+        let near_slab = |hint| Hint(hint).runs().next().is_some_and(|run| (run as usize) < count);
+        reader.require(runs.heads.iter().all(in_slab) && runs.names.iter().all(near_slab))?;
         for id in 0..count as RunId {
             let (length, named) = (reader.u32()? as usize, reader.u8()? != 0);
             reader.require(length <= MAX_RUN && (length > 0 || !named))?;

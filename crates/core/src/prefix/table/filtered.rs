@@ -1,4 +1,4 @@
-//! A table with a filter before it, for keys that are mostly absent.
+//! A table of the runs' first blocks, with a filter before it, as most keys are absent.
 //!
 //! The table reads a segment and then a line: two cache misses, of which the second waits for the
 //! first. The filter is one array of words. Each key sets two bits of one word, so most absent keys
@@ -48,16 +48,6 @@ impl FilteredTable {
         }
     }
 
-    /// As [`Table::get`].
-    #[inline]
-    pub(in crate::prefix) fn get(
-        &self,
-        key: u64,
-        is: impl FnMut(Address) -> bool,
-    ) -> Option<Address> {
-        self.candidate(key).and_then(|place| self.get_at(place, is))
-    }
-
     /// Where `key` belongs, unless the filter rejects it.
     #[inline]
     pub(in crate::prefix) fn candidate(&self, key: u64) -> Option<Place> {
@@ -70,9 +60,9 @@ impl FilteredTable {
     pub(in crate::prefix) fn get_at(
         &self,
         place: Place,
-        is: impl FnMut(Address) -> bool,
+        mut is: impl FnMut(Address) -> bool,
     ) -> Option<Address> {
-        self.table.get_at(place, is)
+        self.table.get_at(place, |run| Some(Address { run, offset: 0 }).filter(|at| is(*at)))
     }
 
     /// As [`Table::touch`].
@@ -83,7 +73,7 @@ impl FilteredTable {
     /// As [`Table::insert_at`].
     pub(in crate::prefix) fn insert(&mut self, key: u64, address: Address) {
         let place = self.table.place(key);
-        self.table.insert_at(place, address);
+        self.table.insert_at(place, address.run);
         self.filter.add(place);
         if u64::from(place.0) < self.filled {
             self.next.add(place);
@@ -93,7 +83,7 @@ impl FilteredTable {
 
     /// As [`Table::remove_at`].
     pub(in crate::prefix) fn remove(&mut self, key: u64, address: Address) -> bool {
-        let removed = self.table.remove_at(self.table.place(key), address);
+        let removed = self.table.remove_at(self.table.place(key), address.run);
         if self.table.len == 0 {
             (self.filter, self.next, self.filled) = (Filter::default(), Filter::default(), 0);
         }
@@ -108,7 +98,7 @@ impl FilteredTable {
 
     /// As [`Table::iter`].
     pub(in crate::prefix) fn iter(&self) -> impl Iterator<Item = Address> + '_ {
-        self.table.iter()
+        self.table.iter().map(|run| Address { run, offset: 0 })
     }
 
     /// Writes the table; the filter follows from it.
@@ -257,7 +247,9 @@ mod tests {
                 }
                 check(&table);
                 for number in 0..700 {
-                    let found = table.get(key(number), |other| other == at(number as u32));
+                    let is = |other| other == at(number as u32);
+                    let place = table.candidate(key(number));
+                    let found = place.and_then(|place| table.get_at(place, is));
                     prop_assert_eq!(found.is_some(), model.contains(&number));
                 }
             }

@@ -1,130 +1,75 @@
-//! One cache line of the table, with six entries.
+//! One cache line of the table, with eight entries.
 
-use core::array;
-
-use crate::prefix::address::{Address, RunId};
-
-/// The part of a key that a segment stores.
+/// The part of a key that a segment stores, never [`EMPTY`].
 pub(super) type Tag = u32;
 
+/// Entries are before empty slots.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(align(64))]
 pub(super) struct Line {
     pub(super) tags: [Tag; SLOTS],
-    pub(super) runs: [RunId; SLOTS],
-    /// Entries that were passed on from here, in the upper 24 bits; entries that are here, in the
-    /// lower 8.
-    pub(super) counts: u32,
-    pub(super) offsets: [u16; SLOTS],
+    pub(super) values: [u32; SLOTS],
 }
 
 impl Line {
-    #[inline]
-    pub(super) const fn len(&self) -> usize {
-        (self.counts & 0xff) as usize
-    }
-
-    #[inline]
-    pub(super) const fn is_passed(&self) -> bool {
-        self.counts > 0xff
-    }
-
-    /// Whether it has space and passed none on.
-    #[inline]
-    pub(super) const fn is_open(&self) -> bool {
-        self.counts < SLOTS as u32
-    }
-
-    /// Whether a slot has this tag, or had it before its entry left.
     #[inline]
     pub(super) fn may_contain(&self, tag: Tag) -> bool {
         self.tags.iter().fold(false, |any, there| any | (*there == tag))
     }
 
-    /// A saturated counter stays so: searches may go too far, but never stop too early.
     #[inline]
-    pub(super) const fn pass(&mut self) {
-        if self.counts >> 8 != MAX_PASSED {
-            self.counts += 1 << 8;
-        }
+    pub(super) const fn is_full(&self) -> bool {
+        self.tags[SLOTS - 1] != EMPTY
     }
 
+    /// Whether no entry is behind an empty slot.
+    pub(super) fn is_dense(&self) -> bool {
+        let vacant = self.tags.iter().filter(|tag| **tag == EMPTY).count();
+        self.entries().count() + vacant == SLOTS
+    }
+
+    /// Number of entries before the last slot: a binary search without branches.
     #[inline]
-    pub(super) const fn unpass(&mut self) {
-        if self.counts >> 8 != MAX_PASSED && self.is_passed() {
-            self.counts -= 1 << 8;
-        }
+    pub(super) const fn before_last(&self) -> usize {
+        let mut len = 4 * (self.tags[3] != EMPTY) as usize;
+        len += 2 * (self.tags[len + 1] != EMPTY) as usize;
+        len + (self.tags[len] != EMPTY) as usize
     }
 
-    pub(super) fn words(&self) -> [u64; 8] {
-        let two = |numbers: [u32; SLOTS], at: usize| {
-            u64::from(numbers[2 * at]) | u64::from(numbers[2 * at + 1]) << 32
-        };
-        let offsets = |from: usize| {
-            (from..SLOTS).take(4).rev().fold(0, |word, at| word << 16 | u64::from(self.offsets[at]))
-        };
-        let mut words = [0; 8];
-        for at in 0..SLOTS / 2 {
-            (words[at], words[3 + at]) = (two(self.tags, at), two(self.runs, at));
-        }
-        (words[6], words[7]) = (u64::from(self.counts) | offsets(4) << 32, offsets(0));
-        words
+    pub(super) fn entries(&self) -> impl Iterator<Item = (Tag, u32)> + '_ {
+        let slots = self.tags.iter().copied().zip(self.values);
+        slots.take_while(|(tag, _)| *tag != EMPTY)
     }
 
-    pub(super) fn of_words(words: [u64; 8]) -> Self {
-        let half = |at: usize| (words[at / 2] >> (at % 2 * 32)) as u32;
-        let offset = |at: usize| {
-            if at < 4 { words[7] >> (16 * at) } else { words[6] >> (32 + 16 * (at - 4)) }
-        };
-        Self {
-            tags: array::from_fn(half),
-            runs: array::from_fn(|at| half(SLOTS + at)),
-            counts: words[6] as u32,
-            offsets: array::from_fn(|at| offset(at) as u16),
-        }
-    }
-
-    /// A bit for each slot with this tag, without unpredictable branches.
+    /// Adds an entry to a line that is not full.
     #[inline]
-    pub(super) fn matching(&self, tag: Tag) -> u32 {
-        let mut matching = 0;
-        for slot in 0..SLOTS {
-            matching |= u32::from(self.tags[slot] == tag) << slot;
-        }
-        matching & ((1 << self.len()) - 1)
-    }
-
-    #[inline]
-    pub(super) const fn address(&self, slot: usize) -> Address {
-        Address { run: self.runs[slot], offset: self.offsets[slot] }
-    }
-
-    pub(super) fn entries(&self) -> impl Iterator<Item = (Tag, Address)> + '_ {
-        (0..self.len()).map(|slot| (self.tags[slot], self.address(slot)))
-    }
-
-    #[inline]
-    pub(super) const fn push(&mut self, tag: Tag, address: Address) {
-        self.set(self.len(), tag, address);
-        self.counts += 1;
+    pub(super) const fn push(&mut self, tag: Tag, value: u32) {
+        self.set(self.before_last(), tag, value);
     }
 
     /// Empties a slot; the last entry moves into it.
     #[inline]
     pub(super) const fn clear(&mut self, slot: usize) {
-        self.counts -= 1;
-        let last = self.len();
-        self.set(slot, self.tags[last], self.address(last));
+        let last = self.before_last() - !self.is_full() as usize;
+        self.set(slot, self.tags[last], self.values[last]);
+        self.set(last, EMPTY, 0);
     }
 
     #[inline]
-    pub(super) const fn set(&mut self, slot: usize, tag: Tag, address: Address) {
-        self.tags[slot] = tag;
-        self.runs[slot] = address.run;
-        self.offsets[slot] = address.offset;
+    pub(super) const fn set(&mut self, slot: usize, tag: Tag, value: u32) {
+        (self.tags[slot], self.values[slot]) = (tag, value);
+    }
+
+    pub(super) fn words(&self) -> [u64; SLOTS] {
+        core::array::from_fn(|at| u64::from(self.tags[at]) << 32 | u64::from(self.values[at]))
+    }
+
+    pub(super) fn of_words(words: [u64; SLOTS]) -> Self {
+        Self { tags: words.map(|word| (word >> 32) as Tag), values: words.map(|word| word as u32) }
     }
 }
 
 /// Entries in a line.
-pub(super) const SLOTS: usize = 6;
-pub(super) const MAX_PASSED: u32 = (1 << 24) - 1;
+pub(super) const SLOTS: usize = 8;
+/// The tag of slots without an entry.
+pub(super) const EMPTY: Tag = 0;

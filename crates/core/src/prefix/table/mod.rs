@@ -1,14 +1,13 @@
-//! A hash table from 64-bit keys to addresses: 10 bytes an entry, growth without long stalls, and
-//! overlapping cache misses. `hashbrown::HashTable` was weighed: it moves all entries at once, and
-//! takes 9 to 18 bytes.
+//! A hash table from 64-bit keys to 32-bit values: 8 bytes an entry, growth without long stalls,
+//! and overlapping cache misses. `hashbrown::HashTable` was weighed: it moves all entries at once.
 //!
 //! It is extendible hashing: a *directory* leads from the upper bits of a key's *tag*, 32 bits of
 //! its hash, to a *segment*. A full segment splits in two, so no change moves more than one of
-//! them. A segment consists of *lines* of one cache line each: six entries, and a count of entries
-//! that were passed on to the next line.
+//! them. A segment consists of *lines* of one cache line each, with eight entries. What a full line
+//! has no space for is passed on to the next one.
 //!
 //! ```text
-//! line   tag ×6   run ×6   offset ×6   passed, len          64 bytes
+//! line   tag ×8   value ×8          64 bytes
 //!
 //! key ──mix──► tag   upper bits ──directory──► segment
 //!                    lower bits ──► line
@@ -20,26 +19,25 @@
 
 mod filtered;
 mod line;
+mod mix;
 mod segment;
 
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::hash::BuildHasher;
 use core::hint;
 
-use super::address::Address;
 use super::codec::{Reader, SnapshotError, Writer};
 use super::keyed_state::KeyedState;
-use crate::rng::Rng;
 pub(super) use filtered::FilteredTable;
-use line::{Line, SLOTS, Tag};
+use line::{EMPTY, Line, Tag};
+use mix::Mix;
 use segment::{JOINED, Segment, most};
 
-/// A map from 64-bit keys to addresses.
+/// A map from 64-bit keys to 32-bit values, which tell where the block with the key is.
 ///
 /// It stores 32 bits of a key; the caller confirms the match through the block. In a table of a
-/// million entries, one search in 4,000 meets another key's block.
+/// million entries, one search in 3,000 meets another key's block.
 #[derive(Debug)]
 pub(super) struct Table {
     mix: Mix,
@@ -54,15 +52,11 @@ pub(super) struct Table {
     lines: usize,
 }
 
-/// A random linear function; its upper half is used.
-///
-/// The hashes of any two keys are independent: without the secret, chosen keys collide no more
-/// often than random ones. Sequential keys remain a sequence, which can cluster; its lower bits
-/// spread them.
-#[derive(Debug)]
-struct Mix {
-    factor: u128,
-    term: u128,
+/// A key's tag, and the number of its segment until any segment splits or joins another.
+#[derive(Clone, Copy, Debug, Default)]
+struct Spot {
+    tag: Tag,
+    segment: u32,
 }
 
 /// Where a key belongs: what the table uses of its hash.
@@ -92,81 +86,108 @@ impl Table {
         Place(self.mix.tag(key))
     }
 
-    /// The address under `key` for which `is` confirms the block. Computes in **O(1)**.
+    /// What `confirm` answers to the value of `key`'s block. Computes in **O(1)**.
     #[inline]
-    pub(super) fn get(&self, key: u64, is: impl FnMut(Address) -> bool) -> Option<Address> {
-        self.get_at(self.place(key), is)
+    pub(super) fn get<T>(&self, key: u64, confirm: impl FnMut(u32) -> Option<T>) -> Option<T> {
+        self.get_at(self.place(key), confirm)
     }
 
     /// As [`get`](Self::get), under the key that belongs at `place`.
     #[inline]
-    pub(super) fn get_at(&self, place: Place, is: impl FnMut(Address) -> bool) -> Option<Address> {
+    pub(super) fn get_at<T>(
+        &self,
+        place: Place,
+        confirm: impl FnMut(u32) -> Option<T>,
+    ) -> Option<T> {
         let segment = self.segments.get(self.segment_of(place.0))?;
-        let (line, slot) = segment.find(place.0, is)?;
-        Some(segment.lines[line].address(slot))
+        let (_, _, answer) = segment.find(place.0, confirm)?;
+        Some(answer)
     }
 
     /// Adds an entry, even if the key has others. Computes in **O(1)**; some insertions divide a
     /// segment.
     #[inline]
-    pub(super) fn insert_at(&mut self, place: Place, address: Address) {
-        self.get_or_insert_at(place, address, |_| false);
+    pub(super) fn insert_at(&mut self, place: Place, value: u32) {
+        self.get_or_insert_at(place, value, |_| None::<()>);
     }
 
-    /// The address under the key at `place` for which `is` confirms the block; without one, adds
-    /// this address. Computes as an insertion.
+    /// As [`get_at`](Self::get_at); without an answer, adds this value. Computes as an insertion.
     #[inline]
-    pub(super) fn get_or_insert_at(
+    pub(super) fn get_or_insert_at<T>(
         &mut self,
         place: Place,
-        address: Address,
-        is: impl FnMut(Address) -> bool,
-    ) -> Option<Address> {
-        if self.insert_new(place, address) { None } else { self.search(place, address, is) }
+        value: u32,
+        confirm: impl FnMut(u32) -> Option<T>,
+    ) -> Option<T> {
+        let Place(tag) = place;
+        let at = self.segment_of(tag);
+        if self.segments.get_mut(at).is_some_and(|there| there.insert_new(tag, value)) {
+            self.len += 1;
+            return None;
+        }
+        self.search(place, value, confirm)
     }
 
     /// The same where the tag may be known, or the segment is full.
     #[inline(never)]
-    fn search(
+    fn search<T>(
         &mut self,
         Place(tag): Place,
-        address: Address,
-        is: impl FnMut(Address) -> bool,
-    ) -> Option<Address> {
+        value: u32,
+        confirm: impl FnMut(u32) -> Option<T>,
+    ) -> Option<T> {
         if self.directory.is_empty() {
             self.begin();
         }
         let mut at = self.segment_of(tag);
-        let segment = &self.segments[at];
-        if let Some((line, slot)) = segment.find(tag, is) {
-            return Some(segment.lines[line].address(slot));
+        if let Some((_, _, answer)) = self.segments[at].find(tag, confirm) {
+            return Some(answer);
         }
         while self.segments[at].is_full() {
             self.grow(at);
             at = self.segment_of(tag);
         }
-        self.segments[at].insert(tag, address);
+        self.segments[at].insert(tag, value);
         self.len += 1;
         None
     }
 
-    /// Adds an entry if its segment has space, and no key with this tag. Returns whether it did.
-    /// Otherwise, the table is unchanged, and the key may be in it.
+    /// Adds entries under the first [`BATCH`] of these keys, up to one whose tag may be known, or
+    /// whose segment is full. Returns how many. Their cache misses overlap.
     #[inline]
-    pub(super) fn insert_new(&mut self, Place(tag): Place, address: Address) -> bool {
-        let at = self.segment_of(tag);
-        let is_new = self.segments.get_mut(at).is_some_and(|there| there.insert_new(tag, address));
-        self.len += usize::from(is_new);
-        is_new
+    pub(super) fn insert_new(
+        &mut self,
+        keys: impl Iterator<Item = u64>,
+        values: impl Iterator<Item = u32>,
+    ) -> usize {
+        let mut spots = [Spot::default(); BATCH];
+        let (mut count, mut seen) = (0, 0);
+        for (spot, key) in spots.iter_mut().zip(keys) {
+            let Place(tag) = self.place(key);
+            let at = self.segment_of(tag);
+            *spot = Spot { tag, segment: at as u32 };
+            seen |= self.look(at, tag);
+            count += 1;
+        }
+        hint::black_box(seen);
+        let segments = &mut self.segments;
+        let is_new = |(spot, value): (&Spot, u32)| {
+            let segment = segments.get_mut(spot.segment as usize);
+            segment.is_some_and(|segment| segment.insert_new(spot.tag, value))
+        };
+        let added =
+            spots[..count].iter().zip(values).map(is_new).take_while(|is_new| *is_new).count();
+        self.len += added;
+        added
     }
 
     /// Removes exactly this entry, and releases unneeded memory. Returns whether it was there.
     /// Computes in amortized **O(1)**.
     #[inline]
-    pub(super) fn remove_at(&mut self, Place(tag): Place, address: Address) -> bool {
+    pub(super) fn remove_at(&mut self, Place(tag): Place, value: u32) -> bool {
         let at = self.segment_of(tag);
         let Some(segment) = self.segments.get_mut(at) else { return false };
-        if !segment.remove(tag, address) {
+        if !segment.remove(tag, value) {
             return false;
         }
         let is_sparse = segment.is_sparse();
@@ -188,7 +209,7 @@ impl Table {
         let mut seen = 0;
         for (place, key) in places.iter_mut().zip(keys) {
             *place = self.place(key);
-            seen |= self.look(*place);
+            seen |= self.look(self.segment_of(place.0), place.0);
         }
         hint::black_box(seen);
         places
@@ -196,16 +217,16 @@ impl Table {
 
     /// Prefetches the home line of `place`.
     #[inline]
-    pub(super) fn touch(&self, place: Place) {
-        hint::black_box(self.look(place));
+    pub(super) fn touch(&self, Place(tag): Place) {
+        hint::black_box(self.look(self.segment_of(tag), tag));
     }
 
-    /// Reads the home line of `place`.
+    /// Reads the home line of this tag, which belongs to the segment `at`.
     #[inline]
-    fn look(&self, Place(tag): Place) -> u32 {
-        let segment = self.segments.get(self.segment_of(tag));
+    fn look(&self, at: usize, tag: Tag) -> Tag {
+        let segment = self.segments.get(at);
         let line = segment.and_then(|segment| segment.lines.get(segment.home(tag)));
-        line.map_or(0, |line| line.counts)
+        line.map_or(EMPTY, |line| line.tags[0])
     }
 
     #[cfg(any(test, feature = "internals"))]
@@ -224,7 +245,7 @@ impl Table {
         }
     }
 
-    /// Reads into an empty table. The caller validates the addresses.
+    /// Reads into an empty table. The caller validates the values.
     pub(super) fn load(&mut self, reader: &mut Reader<'_>) -> Result<(), SnapshotError> {
         let count = reader.count(SEGMENT_BYTES)?;
         self.segments.reserve_exact(count);
@@ -236,7 +257,7 @@ impl Table {
             reader.require((MIN_BELOW..=Tag::BITS).contains(&below))?;
             reader.require(u64::from(first) % (1 << below) == 0)?;
             reader.require(lines.len().is_power_of_two())?;
-            reader.require(lines.iter().all(|line| line.len() <= SLOTS))?;
+            reader.require(lines.iter().all(Line::is_dense))?;
             let segment = Segment::of_lines(lines, first, below);
             reader.require(segment.len <= segment.most)?;
             reader.require(segment.tags().all(|tag| segment.contains(tag)))?;
@@ -253,10 +274,10 @@ impl Table {
         reader.require(!self.directory.contains(&u32::MAX))
     }
 
-    /// The addresses, in no defined order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = Address> + '_ {
+    /// The values, in no defined order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = u32> + '_ {
         let lines = self.segments.iter().flat_map(|segment| &segment.lines);
-        lines.flat_map(|line| line.entries().map(|(_, address)| address))
+        lines.flat_map(|line| line.entries().map(|(_, value)| value))
     }
 
     /// The tags in the segment of `tag`, and the end of its range.
@@ -436,30 +457,14 @@ impl Growth {
     }
 }
 
-impl Mix {
-    fn new(hash_state: KeyedState) -> Self {
-        let mut rng = Rng::new(hash_state.hash_one(0_u64));
-        let mut wide = || u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64());
-        Self { factor: wide(), term: wide() }
-    }
-
-    /// A parabola makes tags twice as dense at the end of their range as at its beginning.
-    #[inline]
-    const fn tag(&self, key: u64) -> Tag {
-        let linear = self.factor.wrapping_mul(key as u128).wrapping_add(self.term);
-        let hash = (linear >> 64) as u64;
-        let even = (hash >> 32 ^ hash) as Tag;
-        let bulge = (even as u64 * !even as u64) >> 32;
-        even + (bulge * 5 / 16) as Tag
-    }
-}
-
 /// Whether a full segment splits rather than doubles.
 const fn splits(lines: usize, below: u32) -> bool {
     lines >= LINES && below > MIN_BELOW
 }
 
-/// Lines of a segment that splits, 16 KiB. It holds up to 1,408 entries.
+/// Keys whose cache misses overlap.
+pub(super) const BATCH: usize = 32;
+/// Lines of a segment that splits, 16 KiB. It holds up to 1,792 entries.
 const LINES: usize = 256;
 /// The least bits in which tags of a segment differ. Only entries with equal tags reach this.
 const MIN_BELOW: u32 = 12;

@@ -1,16 +1,15 @@
 //! The entries of one range of tags: a ring of lines.
 //!
-//! An entry is in the first line with space from its home on. A search ends at the first line that
-//! passed none on, so most read one line. A removal decrements the counts, so there are no
-//! tombstones.
+//! An entry is in its home line, or every line from its home to there is full. A search ends at the
+//! first line with space, so most read one line. A removal from a full line moves an entry that was
+//! passed on back into it, so there are no tombstones.
 
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::mem;
 
-use super::line::{Line, SLOTS, Tag};
-use crate::prefix::address::Address;
+use super::line::{EMPTY, Line, SLOTS, Tag};
 
 /// The entries whose tags differ from `first` in the lower bits alone.
 #[derive(Debug)]
@@ -31,7 +30,7 @@ impl Segment {
     }
 
     pub(super) fn of_lines(lines: Box<[Line]>, first: Tag, below: u32) -> Self {
-        let (len, most) = (lines.iter().map(Line::len).sum::<usize>(), most(lines.len()));
+        let (len, most) = (lines.iter().flat_map(Line::entries).count(), most(lines.len()));
         Self { lines, len: len as u32, most: most as u32, first, below }
     }
 
@@ -46,10 +45,11 @@ impl Segment {
         self.len == self.most
     }
 
-    /// Whether it has so few entries that it should shrink.
+    /// Whether it has so few entries that it should shrink. None begins like that, but for the
+    /// halves of one that are unequal.
     #[inline]
     pub(super) const fn is_sparse(&self) -> bool {
-        (self.len as usize) < least(self.lines.len())
+        self.len < self.most / 4
     }
 
     /// The tags of its entries, in no defined order.
@@ -57,27 +57,24 @@ impl Segment {
         self.lines.iter().flat_map(Line::entries).map(|(tag, _)| tag)
     }
 
-    /// The line and the slot of the entry under `tag` that `is` confirms.
+    /// The line and the slot of the entry under `tag` that `confirm` accepts, and its answer.
     #[inline]
-    pub(super) fn find(
+    pub(super) fn find<T>(
         &self,
         tag: Tag,
-        mut is: impl FnMut(Address) -> bool,
-    ) -> Option<(usize, usize)> {
+        mut confirm: impl FnMut(u32) -> Option<T>,
+    ) -> Option<(usize, usize, T)> {
         let home = self.home(tag);
         let mut at = home;
         let mut line = self.lines.get(at)?;
         loop {
-            let mut matching = line.matching(tag);
-            while matching != 0 {
-                let slot = matching.trailing_zeros() as usize;
-                if is(line.address(slot)) {
-                    return Some((at, slot));
+            for slot in (0..SLOTS).filter(|slot| line.tags[*slot] == tag) {
+                if let Some(answer) = confirm(line.values[slot]) {
+                    return Some((at, slot, answer));
                 }
-                matching &= matching - 1;
             }
             at = self.after(at);
-            if !line.is_passed() || at == home {
+            if !line.is_full() || at == home {
                 return None;
             }
             line = &self.lines[at];
@@ -87,66 +84,72 @@ impl Segment {
     /// Adds an entry unless the segment is full or may have an entry with this tag. Returns
     /// whether it did. Otherwise, nothing changed.
     #[inline]
-    pub(super) fn insert_new(&mut self, tag: Tag, address: Address) -> bool {
-        let (home, is_full) = (self.home(tag), self.is_full());
-        let Some(line) = self.lines.get_mut(home) else { return false };
-        if is_full || line.may_contain(tag) {
+    pub(super) fn insert_new(&mut self, tag: Tag, value: u32) -> bool {
+        if self.is_full() {
             return false;
         }
-        if line.is_open() {
-            line.push(tag, address);
-            self.len += 1;
-            return true;
-        }
-        self.insert_beyond(tag, address)
-    }
-
-    /// The same where the home line is full, or has passed entries on.
-    #[inline(never)]
-    fn insert_beyond(&mut self, tag: Tag, address: Address) -> bool {
-        let home = self.home(tag);
-        let mut at = home;
-        while self.lines[at].is_passed() {
-            at = self.after(at);
-            if at == home {
+        let mut at = self.home(tag);
+        while let Some(line) = self.lines.get_mut(at) {
+            if line.may_contain(tag) {
                 break;
             }
-            if self.lines[at].may_contain(tag) {
-                return false;
+            if !line.is_full() {
+                line.push(tag, value);
+                self.len += 1;
+                return true;
             }
+            at = self.after(at);
         }
-        self.insert(tag, address);
-        true
+        false
     }
 
     /// Adds an entry to a segment that is not full: to the first line with space.
     #[inline]
-    pub(super) fn insert(&mut self, tag: Tag, address: Address) {
+    pub(super) fn insert(&mut self, tag: Tag, value: u32) {
         let mut at = self.home(tag);
-        loop {
-            let line = &mut self.lines[at];
-            if line.len() < SLOTS {
-                line.push(tag, address);
-                break;
-            }
-            line.pass();
+        while self.lines[at].is_full() {
             at = self.after(at);
         }
+        self.lines[at].push(tag, value);
         self.len += 1;
     }
 
     /// Removes exactly this entry. Returns whether it was there.
     #[inline]
-    pub(super) fn remove(&mut self, tag: Tag, address: Address) -> bool {
-        let Some((line, slot)) = self.find(tag, |other| other == address) else { return false };
-        let mut at = self.home(tag);
-        while at != line {
-            self.lines[at].unpass();
-            at = self.after(at);
-        }
+    pub(super) fn remove(&mut self, tag: Tag, value: u32) -> bool {
+        let Some((line, slot, ())) = self.find(tag, |other| (other == value).then_some(())) else {
+            return false;
+        };
+        let was_full = self.lines[line].is_full();
         self.lines[line].clear(slot);
         self.len -= 1;
+        if was_full {
+            self.refill(line);
+        }
         true
+    }
+
+    /// Moves an entry that was passed on from a line back into its only empty slot, as searches
+    /// would end there. If the entry leaves a full line, the same applies there.
+    #[inline(never)]
+    fn refill(&mut self, mut line: usize) {
+        let mut at = self.after(line);
+        while at != line {
+            let is_full = self.lines[at].is_full();
+            let way = self.way(line, at);
+            let is_passed =
+                |(_, (tag, _)): &(usize, (Tag, u32))| self.way(self.home(*tag), at) >= way;
+            let passed = self.lines[at].entries().enumerate().find(is_passed);
+            if let Some((slot, (tag, value))) = passed {
+                self.lines[line].push(tag, value);
+                self.lines[at].clear(slot);
+                line = at;
+            }
+            if !is_full {
+                return;
+            }
+            at = self.after(at);
+        }
     }
 
     /// Gives it another number of lines, which can hold its entries.
@@ -168,25 +171,26 @@ impl Segment {
         let (mask, mut passed) = (self.mask(), Vec::new());
         self.len = 0;
         for (at, (low, high)) in self.lines.iter_mut().zip(&mut upper.lines).enumerate() {
-            let (mut kept, mut moved) = (0, 0);
-            for slot in 0..low.len().min(SLOTS) {
-                let (tag, address) = (low.tags[slot], low.address(slot));
-                if tag as usize & mask != at {
-                    passed.push((tag, address));
-                } else if tag & bit == 0 {
-                    low.set(kept, tag, address);
-                    kept += 1;
+            let Line { tags, values } = mem::take(low);
+            let mut halves = [(low, 0), (high, 0)];
+            for (tag, value) in tags.into_iter().zip(values) {
+                if tag == EMPTY {
+                    break;
+                }
+                if tag as usize & mask == at {
+                    let (half, len) = &mut halves[usize::from(tag & bit != 0)];
+                    half.set(*len, tag, value);
+                    *len += 1;
                 } else {
-                    high.set(moved, tag, address);
-                    moved += 1;
+                    passed.push((tag, value));
                 }
             }
-            (low.counts, high.counts) = (kept as u32, moved as u32);
-            self.len += low.counts;
-            upper.len += high.counts;
+            let [(_, low), (_, high)] = halves;
+            self.len += low as u32;
+            upper.len += high as u32;
         }
-        for (tag, address) in passed {
-            (if tag & bit == 0 { &mut *self } else { &mut upper }).insert(tag, address);
+        for (tag, value) in passed {
+            (if tag & bit == 0 { &mut *self } else { &mut upper }).insert(tag, value);
         }
         upper
     }
@@ -202,7 +206,13 @@ impl Segment {
 
     fn absorb(&mut self, other: &Self) {
         let entries = other.lines.iter().flat_map(Line::entries);
-        entries.for_each(|(tag, address)| self.insert(tag, address));
+        entries.for_each(|(tag, value)| self.insert(tag, value));
+    }
+
+    /// The number of lines from one line to another in the ring.
+    #[inline]
+    const fn way(&self, from: usize, to: usize) -> usize {
+        to.wrapping_sub(from) & self.mask()
     }
 
     /// The next line in the ring.
@@ -222,17 +232,10 @@ impl Segment {
     }
 }
 
-/// The most entries for this number of lines: 11 of 12 slots, so some line always has space.
-/// Seven of eight would take 4 % fewer instructions for new blocks, and half a byte more for each.
+/// The most entries for this number of lines: 7 of 8 slots, so some line always has space.
 pub(super) const fn most(lines: usize) -> usize {
-    lines * SLOTS * 11 / 12
-}
-
-/// Below this number of entries, a quarter of the slots, a segment shrinks. None begins like that,
-/// but for the halves of one that are unequal.
-pub(super) const fn least(lines: usize) -> usize {
-    (lines * SLOTS / 4).saturating_sub(1)
+    lines * SLOTS * 7 / 8
 }
 
 /// The most entries of a line, on average, in a segment that was two.
-pub(super) const JOINED: u32 = 4;
+pub(super) const JOINED: u32 = 5;
