@@ -87,10 +87,13 @@ impl Chain {
         self.levels.used = 0;
         self.levels.next();
         prefixes.levels(&self.hashes, |depth, holders| {
-            if depth > 0 {
-                let level = self.levels.next();
-                level.depth = depth;
-                level.holders.copy_from(holders);
+            match self.levels.last() {
+                Some(level) if level.depth == depth => level.holders.union_with(holders),
+                _ => {
+                    let level = self.levels.next();
+                    level.depth = depth;
+                    level.holders.copy_from(holders);
+                }
             }
         });
         let levels = &mut self.levels.list[..self.levels.used];
@@ -119,6 +122,10 @@ impl Levels {
         let level = &mut self.list[self.used - 1];
         level.depth = 0;
         level
+    }
+
+    fn last(&mut self) -> Option<&mut Level> {
+        self.list[..self.used].last_mut()
     }
 
     pub(super) fn get(&self, at: usize) -> &Level {
