@@ -6,7 +6,8 @@ use alloc::collections::VecDeque;
 ///
 /// A tree would search the place of each and split its nodes. Here a value that leaves from the
 /// middle leaves a gap, and gaps are closed once they prevail. Adding computes in **O(1)** and
-/// removing in **O(log n)**, on average over all changes.
+/// removing in **O(log n)**, on average over all changes. Closing the gaps moves all values, so it
+/// is not for millions of them.
 #[derive(Clone, Debug)]
 pub(crate) struct RisingMap<T> {
     /// By rising keys. The first is no gap.

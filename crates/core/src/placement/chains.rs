@@ -86,14 +86,12 @@ impl Chain {
     pub(super) fn look_up(&mut self, prefixes: &PrefixIndex) {
         self.levels.used = 0;
         self.levels.next();
-        prefixes.levels(&self.hashes, |depth, holders| {
-            match self.levels.last() {
-                Some(level) if level.depth == depth => level.holders.union_with(holders),
-                _ => {
-                    let level = self.levels.next();
-                    level.depth = depth;
-                    level.holders.copy_from(holders);
-                }
+        prefixes.levels(&self.hashes, |depth, holders| match self.levels.last() {
+            Some(level) if level.depth == depth => level.holders.union_with(holders),
+            _ => {
+                let level = self.levels.next();
+                level.depth = depth;
+                level.holders.copy_from(holders);
             }
         });
         let levels = &mut self.levels.list[..self.levels.used];

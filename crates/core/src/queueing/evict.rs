@@ -54,9 +54,9 @@ impl Queueing {
     /// While the pool is empty: the oldest queued request, and when it is evicted.
     pub(super) fn stranded(&self, fleet: &Fleet) -> Option<(Instant, Ticket)> {
         let empty_since = self.empty_since?;
-        let (_, ticket) = self.tickets.first()?;
-        let since = self.waiting.get(*ticket)?.since.max(empty_since);
-        Some((since + fleet.config.flow.no_endpoint_ttl, *ticket))
+        let ticket = self.tickets.first()?;
+        let since = self.waiting.get(ticket)?.since.max(empty_since);
+        Some((since + fleet.config.flow.no_endpoint_ttl, ticket))
     }
 
     /// Evicts the oldest request whose time in an empty pool has run out.

@@ -13,6 +13,7 @@
 //! | `peers` | what the queues of several gateways owe each other |
 //! | `yielding` | for how long room is left to requests of peers |
 //! | `evict` | requests that leave the queue without a dispatch |
+//! | `tickets` | the tickets of queued requests, by id |
 //! | `retry`, `retry_slots` | when rejected requests should come back |
 //!
 //! The queue reads the [`Fleet`] and never changes it: the scheduler carries out what
@@ -30,6 +31,7 @@ mod retry;
 mod retry_slots;
 mod settling;
 mod submit;
+mod tickets;
 mod wakeup;
 mod yielding;
 
@@ -43,6 +45,7 @@ pub(crate) use retry_slots::RetrySlots;
 
 use load_queue::LoadQueue;
 use settling::Settling;
+use tickets::Tickets;
 use yielding::Yielding;
 
 use crate::config::Config;
@@ -52,7 +55,6 @@ use crate::flow::{FlowConfig, RequestQueue, SessionAdmission, Ticket};
 use crate::pool::Slot;
 use crate::prefix::keyed_state::KeyedState;
 use crate::request::RequestId;
-use crate::rising_map::RisingMap;
 use crate::time::{Instant, Seconds};
 
 /// The queue.
@@ -60,7 +62,7 @@ use crate::time::{Instant, Seconds};
 pub(crate) struct Queueing {
     waiting: RequestQueue<Box<QueuedRequest>>,
     /// The tickets of queued requests by id, which is the order of their arrival.
-    tickets: RisingMap<Ticket>,
+    tickets: Tickets<Ticket>,
     /// When the last endpoint left, while the pool is empty.
     empty_since: Option<Instant>,
     session_admission: Option<SessionAdmission>,
@@ -93,7 +95,7 @@ impl Queueing {
     pub(crate) fn new(config: &Config, hash_state: KeyedState) -> Self {
         Self {
             waiting: RequestQueue::new(&config.flow, hash_state),
-            tickets: RisingMap::default(),
+            tickets: Tickets::default(),
             empty_since: Some(Instant::ORIGIN),
             session_admission: config
                 .flow
