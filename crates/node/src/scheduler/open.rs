@@ -5,7 +5,6 @@
 //! request are functions, which take the number of a scheduler instead.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 
 use super::Shared;
 use crate::error::{Result, closed};
@@ -14,7 +13,14 @@ use crate::error::{Result, closed};
 #[derive(Default)]
 struct Open {
     numbered: u64,
-    schedulers: BTreeMap<u64, Shared>,
+    /// By rising numbers.
+    schedulers: Vec<(u64, Shared)>,
+}
+
+impl Open {
+    fn find(&self, number: u64) -> Option<usize> {
+        self.schedulers.binary_search_by_key(&number, |(number, _)| *number).ok()
+    }
 }
 
 thread_local! {
@@ -25,18 +31,26 @@ thread_local! {
 pub(super) fn open(state: &Shared) -> u64 {
     OPEN.with_borrow_mut(|open| {
         open.numbered += 1;
-        open.schedulers.insert(open.numbered, state.clone());
+        open.schedulers.push((open.numbered, state.clone()));
         open.numbered
     })
 }
 
 /// The scheduler with this number.
 pub(super) fn opened(number: f64) -> Result<Shared> {
-    OPEN.with_borrow(|open| open.schedulers.get(&(number as u64)).cloned()).ok_or_else(closed)
+    OPEN.with_borrow(|open| {
+        let (_, state) = open.schedulers.get(open.find(number as u64)?)?;
+        Some(state.clone())
+    })
+    .ok_or_else(closed)
 }
 
 /// Removes a scheduler that JavaScript dropped, perhaps while its thread ends.
 pub(super) fn dismiss(number: u64) {
-    let removed = OPEN.try_with(|open| open.borrow_mut().schedulers.remove(&number));
+    let removed = OPEN.try_with(|open| {
+        let mut open = open.borrow_mut();
+        let at = open.find(number)?;
+        Some(open.schedulers.remove(at))
+    });
     drop(removed);
 }
