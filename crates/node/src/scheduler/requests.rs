@@ -1,5 +1,4 @@
-//! Decisions, and requests by their ids: functions that take the [number](super::open) of a
-//! scheduler.
+//! Decisions, and requests by their ids: functions that take the number of a scheduler.
 #![expect(clippy::too_many_arguments, reason = "one object for all would cost a microsecond")]
 
 use std::collections::HashMap;
