@@ -63,19 +63,25 @@ impl Held {
         })
     }
 
-    /// The span that contains a block, which is usually in the last one.
+    /// The span that contains a block.
     pub(super) fn span_at(&self, offset: u32) -> Option<&Span> {
-        let span = match self.spans.last() {
-            Some(last) if last.from <= offset => last,
-            _ => self.spans.get(self.spans.partition_point(|span| span.to <= offset))?,
-        };
+        let span = self.spans.get(self.place_of(offset))?;
         (span.from <= offset && offset < span.to).then_some(span)
     }
 
     /// The state of these blocks if they are one span.
     pub(super) fn state_of(&mut self, (from, to): (u32, u32)) -> Option<&mut State> {
-        let span = self.spans.iter_mut().rev().find(|span| span.from <= from)?;
+        let at = self.place_of(from);
+        let span = self.spans.get_mut(at)?;
         ((span.from, span.to) == (from, to)).then_some(&mut span.state)
+    }
+
+    /// The place of the span that would contain a block, which is usually the last one.
+    fn place_of(&self, offset: u32) -> usize {
+        match self.spans.last() {
+            Some(last) if last.from <= offset => self.spans.len() - 1,
+            _ => self.spans.partition_point(|span| span.to <= offset),
+        }
     }
 
     /// Handles the most frequent changes: the blocks come where none are; or they are in one span
