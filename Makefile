@@ -73,7 +73,7 @@ test-slow: ## More cases of property tests; all orders of threads; flat memory
 		--test the_prefix_index_keeps_to_its_memory -- --ignored --nocapture
 	PROPTEST_CASES=1000 $(CARGO_TEST) --test nothing_is_lost_or_served_twice one_engine
 	PROPTEST_CASES=100 $(CARGO_TEST) --test pruning_never_changes_a_decision
-	RUSTFLAGS="--cfg loom" cargo test -p slotwise --lib --target-dir target/loom prefix::shared
+	RUSTFLAGS="--cfg loom" cargo test -p slotwise --lib --target-dir target/loom prefix::
 	target/python/bin/python python/bench/memory.py 1
 	cd crates/node/npm && npm run --silent bench:memory -- 1
 

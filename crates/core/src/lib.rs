@@ -91,8 +91,9 @@
 //!
 //! # Features
 //!
-//! - `std` (default): [`Instant::from_std`], and [`prefix::SharedPrefixIndex`] for threads. Without
-//!   it, the crate is `no_std` with `alloc` and otherwise the same.
+//! - `std` (default): [`Instant::from_std`], and for threads [`prefix::SharedPrefixIndex`] and
+//!   [`prefix::MirroredPrefixIndex`]. Without it, the crate is `no_std` with `alloc` and otherwise
+//!   the same.
 //! - `serde`: `Serialize` and `Deserialize` for the configuration, endpoints, loads, usages and
 //!   ids; `Serialize` for outputs. Durations are in seconds.
 #![no_std]

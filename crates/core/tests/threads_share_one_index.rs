@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use slotwise::prefix::internals::IndexInternals as _;
 use slotwise::prefix::{
-    BlockHash, BlockUse, CacheSpec, EngineHash, IndexLimits, PrefixIndex, SharedPrefixIndex,
-    StoreError, Tier,
+    BlockHash, BlockUse, CacheSpec, EngineHash, IndexLimits, MirroredPrefixIndex, PrefixIndex,
+    SharedPrefixIndex, StoreError, Tier,
 };
 use slotwise::{Instant, Rng};
 
@@ -22,7 +22,7 @@ enum Op {
     Leave(u32),
 }
 
-/// Applies an operation by the methods that both indexes have.
+/// Applies an operation by the methods that all indexes have.
 macro_rules! apply {
     ($index:expr, $op:expr) => {
         match *$op {
@@ -49,10 +49,50 @@ macro_rules! apply {
     };
 }
 
+/// An index between threads.
+trait BetweenThreads: Sync {
+    fn new() -> Self;
+    fn apply(&self, op: &Op);
+    fn look(&self, look: impl FnOnce(&PrefixIndex));
+    fn into_inner(self) -> PrefixIndex;
+}
+
+macro_rules! between_threads {
+    ($index:ty) => {
+        impl BetweenThreads for $index {
+            fn new() -> Self {
+                let index = Self::new(3, IndexLimits::default());
+                (0..SLOTS).for_each(|slot| index.join(slot, CACHE).expect("few"));
+                index
+            }
+            fn apply(&self, op: &Op) {
+                apply!(self, op);
+            }
+            fn look(&self, look: impl FnOnce(&PrefixIndex)) {
+                self.read(look);
+            }
+            fn into_inner(self) -> PrefixIndex {
+                self.into_inner()
+            }
+        }
+    };
+}
+
+between_threads!(SharedPrefixIndex);
+between_threads!(MirroredPrefixIndex);
+
 #[test]
-fn what_two_writers_did_is_there_in_the_end_and_makes_sense_on_the_way() {
-    let shared = SharedPrefixIndex::new(3, IndexLimits::default());
-    (0..SLOTS).for_each(|slot| shared.join(slot, CACHE).expect("few"));
+fn a_shared_index_keeps_what_two_writers_did_and_makes_sense_on_the_way() {
+    two_writers_and_two_readers::<SharedPrefixIndex>();
+}
+
+#[test]
+fn so_does_a_mirrored_one() {
+    two_writers_and_two_readers::<MirroredPrefixIndex>();
+}
+
+fn two_writers_and_two_readers<I: BetweenThreads>() {
+    let shared = I::new();
     let (over, all) = (AtomicBool::new(false), Barrier::new(4));
     let done = std::thread::scope(|threads| {
         let (shared, over, all) = (&shared, &over, &all);
@@ -62,7 +102,7 @@ fn what_two_writers_did_is_there_in_the_end_and_makes_sense_on_the_way() {
                 all.wait();
                 while done.len() < OPERATIONS {
                     let op = draw(&mut rng, writer as u32, done.len() as u64);
-                    apply!(shared, &op);
+                    shared.apply(&op);
                     done.push(op);
                 }
                 done
@@ -74,7 +114,7 @@ fn what_two_writers_did_is_there_in_the_end_and_makes_sense_on_the_way() {
                 all.wait();
                 while !over.load(Ordering::Relaxed) {
                     let chain = chain(rng.next_u64() as usize % PROMPTS);
-                    shared.read(|index| makes_sense(index, &chain));
+                    shared.look(|index| makes_sense(index, &chain));
                 }
             });
         }
@@ -83,9 +123,7 @@ fn what_two_writers_did_is_there_in_the_end_and_makes_sense_on_the_way() {
         done
     });
 
-    let mut alone = PrefixIndex::new(3, IndexLimits::default());
-    (0..SLOTS).for_each(|slot| alone.join(slot, CACHE).expect("few"));
-    done.iter().flatten().for_each(|op| apply!(alone, op));
+    let alone = one_thread(done.iter().flatten());
     let shared = shared.into_inner();
     assert_eq!((shared.check(), alone.check()), (Ok(()), Ok(())));
     assert_eq!(shared.len(), alone.len());
@@ -97,6 +135,71 @@ fn what_two_writers_did_is_there_in_the_end_and_makes_sense_on_the_way() {
         assert_eq!(held(&shared, &chain), held(&alone, &chain));
         makes_sense(&shared, &chain);
     }
+}
+
+/// The index after the same changes by one thread.
+fn one_thread<'a>(ops: impl Iterator<Item = &'a Op>) -> PrefixIndex {
+    let mut alone = PrefixIndex::new(3, IndexLimits::default());
+    (0..SLOTS).for_each(|slot| alone.join(slot, CACHE).expect("few"));
+    ops.for_each(|op| apply!(alone, op));
+    alone
+}
+
+#[test]
+fn both_copies_of_a_mirrored_index_equal_the_index_of_one_thread() {
+    let mut rng = Rng::new(5);
+    let ops: Vec<_> = (0..OPERATIONS).map(|at| draw(&mut rng, 0, at as u64)).collect();
+    let alone = one_thread(ops.iter());
+    // Each change exchanges the copies, so one more that changes nothing selects the other one.
+    for more in [0, 1] {
+        let mirrored = <MirroredPrefixIndex as BetweenThreads>::new();
+        ops.iter().for_each(|op| mirrored.apply(op));
+        (0..more).for_each(|_| mirrored.leave(SLOTS + 1));
+        let copy = mirrored.into_inner();
+        assert_eq!((copy.check(), copy.len()), (Ok(()), alone.len()));
+        assert_eq!(copy.allocated(), alone.allocated(), "to the byte");
+        for slot in 0..SLOTS {
+            assert_eq!(copy.tokens(slot), alone.tokens(slot));
+        }
+        for chain in (0..PROMPTS).map(chain) {
+            assert_eq!(held(&copy, &chain), held(&alone, &chain));
+        }
+    }
+}
+
+#[test]
+fn readers_of_a_mirrored_index_see_whole_events() {
+    let mirrored = <MirroredPrefixIndex as BetweenThreads>::new();
+    let over = AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            for _ in 0..OPERATIONS {
+                mirrored.apply(&Op::Store(0, 0, BLOCKS));
+                mirrored.apply(&Op::Remove(0, 0, 0));
+            }
+            over.store(true, Ordering::Relaxed);
+        });
+        threads.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                let depth = mirrored.read(|index| index.depth(0, &chain(0)));
+                assert!([0, BLOCKS as u32].contains(&depth), "{depth}");
+            }
+        });
+    });
+}
+
+#[test]
+fn an_event_without_room_changes_nothing_in_a_mirrored_index() {
+    let mut limits = IndexLimits::default();
+    limits.bytes = 200_000;
+    let mirrored = MirroredPrefixIndex::new(0, limits);
+    mirrored.join(0, CACHE).expect("few");
+    let chain: Vec<_> = (1..100_000).map(BlockHash).collect();
+    let stored = mirrored.store(0, None, &names(&chain), &chain, Tier::Gpu, used(1));
+    assert_eq!(stored, Err(StoreError::Full));
+    assert_eq!(mirrored.read(|index| (index.len(), index.check())), (0, Ok(())));
+    let stored = mirrored.store(0, None, &names(&chain[..9]), &chain, Tier::Gpu, used(1));
+    assert_eq!((stored, mirrored.read(PrefixIndex::len)), (Ok(()), 9));
 }
 
 #[test]

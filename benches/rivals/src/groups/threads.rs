@@ -14,7 +14,9 @@ use slotwise::Rng;
 
 use crate::index::Index;
 use crate::race::{Effort, Samples, per};
-use crate::rivals::{Chain, Concurrent, Positional, Prepared, Slotwise, SlotwiseShared, SmgRadix};
+use crate::rivals::{
+    Chain, Concurrent, Positional, Prepared, Slotwise, SlotwiseMirrored, SlotwiseShared, SmgRadix,
+};
 use crate::table::{Best, Cell, Table};
 use crate::workload::{Event, Held, Population, Prompt};
 
@@ -22,6 +24,7 @@ use crate::workload::{Event, Held, Population, Prompt};
 pub(super) fn run(effort: &Effort, out: &mut dyn FnMut(Table)) {
     let names = [
         "slotwise, shared",
+        "slotwise, mirrored",
         "slotwise, RwLock",
         "dynamo radix",
         "dynamo concurrent",
@@ -38,6 +41,7 @@ pub(super) fn run(effort: &Effort, out: &mut dyn FnMut(Table)) {
         let population = population(effort, *length, *shared);
         let pairs = [
             Some(open::<SlotwiseShared>(&population, events)),
+            Some(open::<SlotwiseMirrored>(&population, events)),
             Some(locked::<Slotwise>(&population, events)),
             None,
             Some(open::<Concurrent>(&population, events)),
@@ -57,18 +61,23 @@ pub(super) fn run(effort: &Effort, out: &mut dyn FnMut(Table)) {
     table.note(format!(
         "the writer stores {FRESH} new blocks and removes them again; preparing them is not in the rate"
     ));
+    table.note(MIRRORED);
     table.note(
         "each thread has a core; where others use them too, the far percentiles are those of the machine",
     );
     out(table);
 
-    let names = ["slotwise, shared", "slotwise, RwLock"];
+    let names = ["slotwise, shared", "slotwise, mirrored", "slotwise, RwLock"];
     let mut table =
         Table::new("clears", "one writer, one reader, 64 endpoints, of which one is cleared", names);
     let population = population(effort, 512, false);
-    let pairs =
-        [Some(open::<SlotwiseShared>(&population, refill)), Some(locked::<Slotwise>(&population, refill))];
+    let pairs = [
+        Some(open::<SlotwiseShared>(&population, refill)),
+        Some(open::<SlotwiseMirrored>(&population, refill)),
+        Some(locked::<Slotwise>(&population, refill)),
+    ];
     rows(&mut table, "512 blocks", effort, pairs, 128);
+    table.note(MIRRORED);
     table.note(format!("the writer stores {FRESH} new blocks on one endpoint and clears that"));
     out(table);
 }
@@ -254,6 +263,7 @@ fn part(samples: &[f64], part: f64) -> f64 {
     sorted[((sorted.len() - 1) as f64 * part).round() as usize]
 }
 
+const MIRRORED: &str = "slotwise, mirrored: two copies of the index, so twice the memory";
 const WHY_NOT: &str = "it cannot be sent to another thread";
 const ENDPOINTS: u32 = 64;
 const QUERIES: usize = 64;

@@ -14,7 +14,7 @@ pub use dynamo_concurrent::Concurrent;
 pub use dynamo_positional::Positional;
 pub(crate) use slotwise_index::Prepared;
 pub use slotwise_index::Slotwise;
-pub use slotwise_shared::SlotwiseShared;
+pub use slotwise_shared::{SlotwiseMirrored, SlotwiseShared};
 pub use smg_radix::SmgRadix;
 
 use crate::index::Entrant;

@@ -1,26 +1,89 @@
-//! Ours between threads: `slotwise::prefix::SharedPrefixIndex`.
+//! Ours between threads: `slotwise::prefix::SharedPrefixIndex`, and `MirroredPrefixIndex`, whose
+//! readers never wait.
 
 use std::hint::black_box;
 use std::sync::Arc;
 
 use slotwise::prefix::internals::IndexInternals as _;
-use slotwise::prefix::{BlockHash, BlockUse, CacheSpec, IndexLimits, SharedPrefixIndex, Tier};
+use slotwise::prefix::{
+    BlockHash, BlockUse, CacheSpec, EngineHash, IndexLimits, MirroredPrefixIndex, PrefixIndex,
+    SharedPrefixIndex, Tier,
+};
 
 use super::slotwise_index::{Prepared, Slotwise};
 use crate::index::{Applied, Index, Reader};
 use crate::workload::{BLOCK, Event};
 
-/// The index that threads share.
+/// One copy of the index, which readers leave for a step of an event.
+pub type SlotwiseShared = BetweenThreads<SharedPrefixIndex>;
+/// Two copies of the index.
+pub type SlotwiseMirrored = BetweenThreads<MirroredPrefixIndex>;
+
+/// An index that threads share.
 #[derive(Debug)]
-pub struct SlotwiseShared {
-    index: Arc<SharedPrefixIndex>,
+pub struct BetweenThreads<I> {
+    index: Arc<I>,
     /// Hashes prompts, and holds nothing.
     prepares: Slotwise,
     stamp: u64,
 }
 
-impl Index for SlotwiseShared {
-    const NAME: &'static str = "slotwise, shared";
+/// The methods of both.
+pub trait Shared: Send + Sync + 'static {
+    const NAME: &'static str;
+    fn new(seed: u64, limits: IndexLimits) -> Self;
+    fn join(&self, slot: u32, cache: CacheSpec);
+    fn read<T>(&self, look: impl FnOnce(&PrefixIndex) -> T) -> T;
+    fn store(
+        &self,
+        slot: u32,
+        parent: Option<EngineHash>,
+        names: &[EngineHash],
+        chain: &[BlockHash],
+        used: BlockUse,
+    ) -> bool;
+    fn remove(&self, slot: u32, names: &[EngineHash]);
+    fn clear(&self, slot: u32);
+}
+
+macro_rules! shared {
+    ($index:ty, $name:literal) => {
+        impl Shared for $index {
+            const NAME: &'static str = $name;
+            fn new(seed: u64, limits: IndexLimits) -> Self {
+                Self::new(seed, limits)
+            }
+            fn join(&self, slot: u32, cache: CacheSpec) {
+                self.join(slot, cache).expect("the limit is 65,536");
+            }
+            fn read<T>(&self, look: impl FnOnce(&PrefixIndex) -> T) -> T {
+                self.read(look)
+            }
+            fn store(
+                &self,
+                slot: u32,
+                parent: Option<EngineHash>,
+                names: &[EngineHash],
+                chain: &[BlockHash],
+                used: BlockUse,
+            ) -> bool {
+                self.store(slot, parent, names, chain, Tier::Gpu, used).is_ok()
+            }
+            fn remove(&self, slot: u32, names: &[EngineHash]) {
+                self.remove(slot, names, Tier::Gpu);
+            }
+            fn clear(&self, slot: u32) {
+                self.clear(slot);
+            }
+        }
+    };
+}
+
+shared!(SharedPrefixIndex, "slotwise, shared");
+shared!(MirroredPrefixIndex, "slotwise, mirrored");
+
+impl<I: Shared> Index for BetweenThreads<I> {
+    const NAME: &'static str = I::NAME;
     type Query = Vec<BlockHash>;
     type Event = Prepared;
     type Scratch = ();
@@ -28,11 +91,9 @@ impl Index for SlotwiseShared {
     fn new(endpoints: u32) -> Self {
         let mut limits = IndexLimits::default();
         limits.bytes = usize::MAX / 2;
-        let index = SharedPrefixIndex::new(7, limits);
+        let index = I::new(7, limits);
         for slot in 0..endpoints {
-            index
-                .join(slot, CacheSpec { capacity: u32::MAX, ..CacheSpec::default() })
-                .expect("the limit is 65,536");
+            index.join(slot, CacheSpec { capacity: u32::MAX, ..CacheSpec::default() });
         }
         Self { index: Arc::new(index), prepares: Slotwise::new(0), stamp: 0 }
     }
@@ -46,7 +107,7 @@ impl Index for SlotwiseShared {
     }
 
     fn find(&self, query: &mut Self::Query, (): &mut ()) -> usize {
-        found(&self.index, query)
+        found(&*self.index, query)
     }
 
     fn expand(&self, query: &mut Self::Query, (): &mut (), depths: &mut [u32]) {
@@ -68,10 +129,10 @@ impl Index for SlotwiseShared {
                 self.stamp += 1;
                 let now = slotwise::Instant::from_micros(self.stamp);
                 let used = BlockUse { stamp: self.stamp, block_tokens: BLOCK as u32, now, computed: true };
-                self.index.store(*slot, *parent, names, chain, Tier::Gpu, used).is_ok()
+                self.index.store(*slot, *parent, names, chain, used)
             }
             Prepared::Remove { slot, names } => {
-                self.index.remove(*slot, names, Tier::Gpu);
+                self.index.remove(*slot, names);
                 true
             }
             Prepared::Clear { slot } => {
@@ -83,11 +144,11 @@ impl Index for SlotwiseShared {
 
     fn reader(&self) -> Option<Reader<Self>> {
         let index = Arc::clone(&self.index);
-        Some(Box::new(move |query| found(&index, query)))
+        Some(Box::new(move |query| found(&*index, query)))
     }
 }
 
-fn found(index: &SharedPrefixIndex, chain: &[BlockHash]) -> usize {
+fn found(index: &impl Shared, chain: &[BlockHash]) -> usize {
     let mut found = 0;
     index.read(|index| index.levels(chain, |_, endpoints| found += endpoints.len()));
     found

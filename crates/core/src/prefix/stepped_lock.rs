@@ -1,5 +1,5 @@
-//! A value that many threads read while one of them changes it in steps. `parking_lot` provides the
-//! locks; copies as in `arc-swap` and `left-right` were weighed, and double the memory.
+//! A value that many threads read while one of them changes it in steps. It exists once: `Mirror`
+//! takes twice the memory, and its readers never wait.
 //!
 //! ```text
 //! writer A   event ├─piece─┤ ├─piece─┤ ├─piece─┤ over
@@ -13,10 +13,9 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
-#[cfg(all(loom, test))]
-use model::*;
-#[cfg(not(all(loom, test)))]
-use real::*;
+use super::locks::{
+    AtomicUsize, Mutex, MutexGuard, PATIENCE, RwLock, RwLockReadGuard, spin, unlock_fair,
+};
 
 /// The value and its locks.
 #[derive(Debug)]
@@ -82,88 +81,5 @@ impl<T> WriteSession<'_, T> {
     }
 }
 
-/// Retries: falling asleep and waking takes longer than a step.
-fn spin<T>(times: usize, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
-    for _ in 0..times {
-        let done = attempt();
-        if done.is_some() {
-            return done;
-        }
-        spin_loop();
-    }
-    None
-}
-
-#[cfg(not(all(loom, test)))]
-mod real {
-    pub(super) use core::hint::spin_loop;
-    pub(super) use core::sync::atomic::AtomicUsize;
-
-    pub(super) use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
-
-    /// About 50 us, the time to wake a thread.
-    pub(super) const PATIENCE: usize = 2_000;
-    /// About 2 us.
-    pub(super) const COURTESY: usize = 100;
-
-    pub(super) fn unlock_fair<T>(value: parking_lot::RwLockWriteGuard<'_, T>) {
-        parking_lot::RwLockWriteGuard::unlock_fair(value);
-    }
-}
-
-/// The same under loom, which tries all orders of locking.
-#[cfg(all(loom, test))]
-mod model {
-    pub(super) use loom::hint::spin_loop;
-    pub(super) use loom::sync::atomic::AtomicUsize;
-    pub(super) use loom::sync::{MutexGuard, RwLockReadGuard};
-
-    pub(super) const PATIENCE: usize = 1;
-    pub(super) const COURTESY: usize = 1;
-
-    #[derive(Debug)]
-    pub(super) struct RwLock<T>(loom::sync::RwLock<T>);
-
-    #[derive(Debug)]
-    pub(super) struct Mutex<T>(loom::sync::Mutex<T>);
-
-    impl<T> RwLock<T> {
-        pub(super) fn new(value: T) -> Self {
-            Self(loom::sync::RwLock::new(value))
-        }
-
-        pub(super) fn read(&self) -> RwLockReadGuard<'_, T> {
-            self.0.read().expect("nothing panics")
-        }
-
-        pub(super) fn try_read(&self) -> Option<RwLockReadGuard<'_, T>> {
-            self.0.try_read().ok()
-        }
-
-        pub(super) fn write(&self) -> loom::sync::RwLockWriteGuard<'_, T> {
-            self.0.write().expect("nothing panics")
-        }
-
-        pub(super) fn try_write(&self) -> Option<loom::sync::RwLockWriteGuard<'_, T>> {
-            self.0.try_write().ok()
-        }
-
-        pub(super) fn into_inner(self) -> T {
-            self.0.into_inner().expect("nothing panics")
-        }
-    }
-
-    impl<T> Mutex<T> {
-        pub(super) fn new(value: T) -> Self {
-            Self(loom::sync::Mutex::new(value))
-        }
-
-        pub(super) fn lock(&self) -> MutexGuard<'_, T> {
-            self.0.lock().expect("nothing panics")
-        }
-    }
-
-    pub(super) fn unlock_fair<T>(value: loom::sync::RwLockWriteGuard<'_, T>) {
-        drop(value);
-    }
-}
+/// Attempts to let waiting readers in first: about 2 us.
+const COURTESY: usize = if cfg!(all(loom, test)) { 1 } else { 100 };
