@@ -50,7 +50,7 @@ impl Line {
     /// Empties a slot; the last entry moves into it.
     #[inline]
     pub(super) const fn clear(&mut self, slot: usize) {
-        let last = self.before_last() - !self.is_full() as usize;
+        let last = if self.is_full() { SLOTS - 1 } else { self.before_last() - 1 };
         self.set(slot, self.tags[last], self.values[last]);
         self.set(last, EMPTY, 0);
     }

@@ -14,8 +14,8 @@
 //! ```
 //!
 //! Hashes would fill all segments at the same time. Tags are denser at the end of their range, so
-//! that segments split one after the other, and about two thirds of the slots are in use at any
-//! size.
+//! that segments split one after the other, and about seven tenths of the slots are in use at
+//! any size.
 
 mod filtered;
 mod line;
@@ -464,7 +464,7 @@ const fn splits(lines: usize, below: u32) -> bool {
 
 /// Keys whose cache misses overlap.
 pub(super) const BATCH: usize = 32;
-/// Lines of a segment that splits, 16 KiB. It holds up to 1,792 entries.
+/// Lines of a segment that splits, 16 KiB. It holds up to 1,920 entries.
 const LINES: usize = 256;
 /// The least bits in which tags of a segment differ. Only entries with equal tags reach this.
 const MIN_BELOW: u32 = 12;

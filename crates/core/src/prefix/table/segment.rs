@@ -141,7 +141,7 @@ impl Segment {
                 |(_, (tag, _)): &(usize, (Tag, u32))| self.way(self.home(*tag), at) >= way;
             let passed = self.lines[at].entries().enumerate().find(is_passed);
             if let Some((slot, (tag, value))) = passed {
-                self.lines[line].push(tag, value);
+                self.lines[line].set(SLOTS - 1, tag, value);
                 self.lines[at].clear(slot);
                 line = at;
             }
@@ -232,9 +232,9 @@ impl Segment {
     }
 }
 
-/// The most entries for this number of lines: 7 of 8 slots, so some line always has space.
+/// The most entries for this number of lines: 15 of 16 slots, so some line always has space.
 pub(super) const fn most(lines: usize) -> usize {
-    lines * SLOTS * 7 / 8
+    lines * SLOTS * 15 / 16
 }
 
 /// The most entries of a line, on average, in a segment that was two.
