@@ -133,14 +133,16 @@ impl Segment {
     /// would end there. If the entry leaves a full line, the same applies there.
     #[inline(never)]
     fn refill(&mut self, mut line: usize) {
+        let mask = self.mask();
         let mut at = self.after(line);
         while at != line {
-            let is_full = self.lines[at].is_full();
             let way = self.way(line, at);
-            let is_passed =
-                |(_, (tag, _)): &(usize, (Tag, u32))| self.way(self.home(*tag), at) >= way;
-            let passed = self.lines[at].entries().enumerate().find(is_passed);
-            if let Some((slot, (tag, value))) = passed {
+            let here = &self.lines[at];
+            let is_full = here.is_full();
+            let from_home = |tag: Tag| at.wrapping_sub(tag as usize) & mask;
+            let is_passed = |tag: &Tag| *tag != EMPTY && from_home(*tag) >= way;
+            if let Some(slot) = here.tags.iter().position(is_passed) {
+                let (tag, value) = (here.tags[slot], here.values[slot]);
                 self.lines[line].set(SLOTS - 1, tag, value);
                 self.lines[at].clear(slot);
                 line = at;
