@@ -6,8 +6,8 @@ use alloc::collections::VecDeque;
 ///
 /// A tree would search the place of each and split its nodes. Here a value that leaves from the
 /// middle leaves a gap, and gaps are closed once they prevail. Adding computes in **O(1)** and
-/// removing in **O(log n)**, on average over all changes. Closing the gaps moves all values, so it
-/// is not for millions of them.
+/// removing in **O(log n)**, on average over all changes. The memory is in proportion to the
+/// values. Closing the gaps moves all of them, so it is not for millions.
 #[derive(Clone, Debug)]
 pub(crate) struct RisingMap<T> {
     /// By rising keys. The first is no gap.
@@ -22,11 +22,14 @@ impl<T> RisingMap<T> {
     /// Adds the value of a key that is above all others.
     pub(crate) fn push(&mut self, key: u64, value: T) {
         debug_assert!(self.entries.back().is_none_or(|(last, _)| *last < key), "invariant: rises");
+        if self.entries.len() == self.entries.capacity() && self.entries.len() >= 2 * self.len {
+            self.close_gaps();
+        }
         self.entries.push_back((key, Some(value)));
         self.len += 1;
     }
 
-    /// Removes the value of a key. The memory that is kept is in proportion to the values.
+    /// Removes the value of a key.
     pub(crate) fn remove(&mut self, key: u64) -> Option<T> {
         let at = self.find(key)?;
         let value = self.entries.get_mut(at)?.1.take()?;
@@ -35,10 +38,14 @@ impl<T> RisingMap<T> {
             self.entries.pop_front();
         }
         if self.entries.capacity() > 4 * self.len + FEW {
-            self.entries.retain(|(_, value)| value.is_some());
+            self.close_gaps();
             self.entries.shrink_to(2 * self.len);
         }
         Some(value)
+    }
+
+    fn close_gaps(&mut self) {
+        self.entries.retain(|(_, value)| value.is_some());
     }
 
     pub(crate) fn get(&self, key: u64) -> Option<&T> {
@@ -90,6 +97,7 @@ mod tests {
                             newest += gap;
                             map.push(newest, newest ^ 1);
                             model.insert(newest, newest ^ 1);
+                            prop_assert!(map.entries.capacity() <= 4 * model.len() + FEW);
                         }
                         Vec::new()
                     }
