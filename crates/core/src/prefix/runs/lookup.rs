@@ -8,7 +8,6 @@ use super::run::Run;
 use crate::prefix::address::Address;
 use crate::prefix::hash::BlockHash;
 use crate::prefix::set::EndpointSet;
-use crate::prefix::table::Place;
 
 /// The blocks of a prompt that a run begins with.
 struct Step<'a> {
@@ -42,21 +41,20 @@ impl Runs {
     ) {
         // Most prompts without a match end here, at the cost of one filter.
         let Some(first) = chain.first() else { return };
-        if let Some(place) = self.heads.candidate(first.0) {
-            self.levels_from(place, *first, chain, visit);
+        if self.heads.may_contain(*first) {
+            self.levels_from(*first, chain, visit);
         }
     }
 
-    /// The levels of a prompt whose first block belongs at `place`.
+    /// The levels of a prompt whose first block passed the filter.
     #[inline(never)]
     fn levels_from(
         &self,
-        place: Place,
         first: BlockHash,
         chain: &[BlockHash],
         mut visit: impl FnMut(u32, &EndpointSet),
     ) {
-        let Some(first) = self.heads.get_at(place, |at| self.is_head(at, first)) else { return };
+        let Some(first) = self.heads.get(first, |at| self.is_head(at, first)) else { return };
         let (mut step, mut reach) = (self.step(first, chain, 0), Reach::default());
         for (length, endpoints) in step.run.parts.prefixes() {
             if step.is_passed_by(length) {

@@ -25,6 +25,7 @@
 #[cfg(any(test, feature = "internals"))]
 mod check;
 mod common_prefix;
+mod heads;
 mod lookup;
 mod parts;
 mod run;
@@ -32,12 +33,14 @@ mod slab;
 mod snapshot;
 
 use alloc::vec::Vec;
+use core::mem;
 
 use super::address::{Address, Coverage, Hint, RunId, Stretch};
 use super::event::EngineHash;
 use super::hash::BlockHash;
 use super::keyed_state::KeyedState;
-use super::table::{BATCH, FilteredTable, Place, Table};
+use super::table::{BATCH, Place, Table};
+use heads::Heads;
 use parts::Part;
 use run::{GROWTH, Run, SPARE_BLOCKS, extend, grow, push};
 use slab::Slab;
@@ -48,7 +51,7 @@ pub(super) struct Runs {
     slab: Slab,
     free: Vec<RunId>,
     /// First blocks, by hash.
-    heads: FilteredTable,
+    heads: Heads,
     /// Named blocks, by name.
     names: Table,
     /// Bytes allocated by the runs.
@@ -60,7 +63,7 @@ impl Runs {
         Self {
             slab: Slab::default(),
             free: Vec::new(),
-            heads: FilteredTable::new(hash_state),
+            heads: Heads::new(hash_state),
             names: Table::new(hash_state),
             allocated: 0,
         }
@@ -107,12 +110,13 @@ impl Runs {
     /// The run that begins with this block. An absent one takes no call.
     #[inline]
     pub(super) fn head(&self, hash: BlockHash) -> Option<Address> {
-        self.heads.candidate(hash.0).and_then(|place| self.head_at(place, hash))
+        if self.heads.may_contain(hash) { self.find_head(hash) } else { None }
     }
 
+    /// The same, after the filter.
     #[inline(never)]
-    fn head_at(&self, place: Place, hash: BlockHash) -> Option<Address> {
-        self.heads.get_at(place, |at| self.is_head(at, hash))
+    fn find_head(&self, hash: BlockHash) -> Option<Address> {
+        self.heads.get(hash, |at| self.is_head(at, hash))
     }
 
     /// Whether the run at this address begins with this block.
@@ -166,7 +170,7 @@ impl Runs {
 
     /// Prefetches the entry of a run that begins with this block, or will begin with it.
     pub(super) fn touch_head(&self, hash: BlockHash) {
-        self.heads.touch(hash.0);
+        self.heads.touch(hash);
     }
 
     /// Creates blocks for `chain` from `at` up to the first known one, in the run of `before` if it
@@ -335,7 +339,7 @@ impl Runs {
         let new = names.iter().filter(|name| self.named(**name).is_none());
         2 * blocks * size_of::<BlockHash>()
             + self.slab.growth(runs)
-            + self.heads.growth(heads.iter().map(|hash| hash.0))
+            + self.heads.growth(heads)
             + self.names.growth(new.map(|name| name.0))
     }
 
@@ -349,7 +353,7 @@ impl Runs {
     fn begin_run(&mut self, head: BlockHash) -> RunId {
         let run = self.free.pop().unwrap_or_else(|| self.slab.push(Run::new()));
         self.slab[run].first = head;
-        self.heads.insert(head.0, Address { run, offset: 0 });
+        self.heads.insert(&self.slab, head, run);
         run
     }
 
@@ -359,8 +363,8 @@ impl Runs {
         forget_names(&mut self.names, id, &mut run.names, end);
         if end == 0 {
             self.allocated -= run.allocated();
-            self.heads.remove(run.first.0, Address { run: id, offset: 0 });
-            *run = Run::new();
+            let head = mem::replace(run, Run::new()).first;
+            self.heads.remove(&self.slab, head, id);
             self.free.push(id);
             if self.free.len() == self.slab.len() {
                 (self.slab, self.free) = (Slab::default(), Vec::new());

@@ -2,7 +2,7 @@
 
 use super::run::Run;
 use super::{MAX_RUN, Runs};
-use crate::prefix::address::{Address, Coverage, Hint, RunId};
+use crate::prefix::address::{Coverage, Hint, RunId};
 use crate::prefix::codec::{Reader, SnapshotError, Writer};
 use crate::prefix::event::EngineHash;
 use crate::prefix::hash::BlockHash;
@@ -32,7 +32,7 @@ impl Runs {
         runs.heads.load(reader)?;
         runs.names.load(reader)?;
         let count = reader.count(RUN_BYTES)?;
-        let in_slab = |address: Address| (address.run as usize) < count;
+        let in_slab = |run: RunId| (run as usize) < count;
         let near_slab = |hint| Hint(hint).runs().next().is_some_and(|run| (run as usize) < count);
         reader.require(runs.heads.iter().all(in_slab) && runs.names.iter().all(near_slab))?;
         for id in 0..count as RunId {
@@ -48,6 +48,7 @@ impl Runs {
             runs.allocated += run.allocated();
             runs.slab.push(run);
         }
+        runs.heads.fill_all(&runs.slab);
         Ok(runs)
     }
 

@@ -17,7 +17,6 @@
 //! that segments split one after the other, and about seven tenths of the slots are in use at
 //! any size.
 
-mod filtered;
 mod line;
 mod mix;
 mod segment;
@@ -29,7 +28,6 @@ use core::hint;
 
 use super::codec::{Reader, SnapshotError, Writer};
 use super::keyed_state::KeyedState;
-pub(super) use filtered::FilteredTable;
 use line::{EMPTY, Line, Tag};
 use mix::Mix;
 use segment::{JOINED, Segment, most};
@@ -229,7 +227,6 @@ impl Table {
         line.map_or(EMPTY, |line| line.tags[0])
     }
 
-    #[cfg(any(test, feature = "internals"))]
     pub(super) const fn len(&self) -> usize {
         self.len
     }
@@ -278,14 +275,6 @@ impl Table {
     pub(super) fn iter(&self) -> impl Iterator<Item = u32> + '_ {
         let lines = self.segments.iter().flat_map(|segment| &segment.lines);
         lines.flat_map(|line| line.entries().map(|(_, value)| value))
-    }
-
-    /// The tags in the segment of `tag`, and the end of its range.
-    fn tags_around(&self, tag: Tag) -> (impl Iterator<Item = Tag> + '_, u64) {
-        let segment = self.segments.get(self.segment_of(tag));
-        let end =
-            segment.map_or(ALL_TAGS, |segment| u64::from(segment.first) + (1 << segment.below));
-        (segment.into_iter().flat_map(Segment::tags), end)
     }
 
     /// Allocated bytes. Computes in **O(1)**.
