@@ -166,7 +166,7 @@ const fn parent(bucket: usize) -> Option<usize> {
 /// Entries of a bucket, on average, with which another one begins.
 const FULL: usize = 8;
 /// Entries by which a bucket grows.
-const GROWTH: usize = 4;
+const GROWTH: usize = 2;
 /// The least capacity of a list that is not empty.
 const LEAST_LIST: usize = 4;
 

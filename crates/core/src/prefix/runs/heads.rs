@@ -182,7 +182,7 @@ impl Filter {
         self.words.get(word).is_none_or(|word| word & bits == bits)
     }
 
-    /// The block's word, and its bits there. A multiplication spreads hashes that are small numbers.
+    /// The block's word, and its bits there. A multiplication spreads hashes that are small.
     #[inline]
     const fn place(&self, BlockHash(hash): BlockHash) -> (usize, u64) {
         let mixed = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15);
