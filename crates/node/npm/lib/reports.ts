@@ -84,9 +84,9 @@ export function readLoads(reports: readonly EndpointLoad[]): { ids: Float64Array
   return { ids: Float64Array.from(ids), loads: read.map(({ endpointId: _, ...load }) => load) };
 }
 
-/** A validated copy of a usage report, if there is one. */
-export function readUsage(usage: Usage | null | undefined): Usage {
-  return usage === undefined || usage === null ? {} : readObject('usage', USAGE, usage);
+/** A validated copy of a usage report. */
+export function readUsage(usage: Usage): Usage {
+  return readObject('usage', USAGE, usage);
 }
 
 /** A validated copy of an adapter report. */

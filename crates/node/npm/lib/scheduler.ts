@@ -413,7 +413,7 @@ export class Scheduler extends Endpoints {
   /** A request completed. Releases its reservation, and learns from its usage. */
   complete(requestId: number, usage?: Usage | null, now?: number): void {
     const [at, id] = [this.time.at(now), checkRequestId(requestId)];
-    const { promptTokens, cachedTokens, completionTokens } = readUsage(usage);
+    const { promptTokens, cachedTokens, completionTokens } = readUsage(usage ?? {});
     this.input(at, () =>
       requests.complete(this.number, at, id, promptTokens, cachedTokens, completionTokens));
   }

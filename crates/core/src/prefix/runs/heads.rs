@@ -68,7 +68,8 @@ impl Heads {
         self.table.touch(self.table.place(head.0));
     }
 
-    /// Adds a run of the slab, which has no blocks yet. Computes in **O(1)**.
+    /// Adds a run of the slab, which has no blocks yet. Computes in **O(1)**, and in **O(runs /
+    /// [`STEPS`])** while a filter is being filled.
     pub(super) fn insert(&mut self, slab: &Slab, head: BlockHash, run: RunId) {
         self.table.insert_at(self.table.place(head.0), run);
         self.fill(slab, self.table.len() >= FEW && self.filter.is_full());
@@ -78,7 +79,7 @@ impl Heads {
         }
     }
 
-    /// Removes a run, which has no blocks any more. Computes in **O(1)**.
+    /// Removes a run, which has no blocks any more. Computes as an insertion.
     pub(super) fn remove(&mut self, slab: &Slab, head: BlockHash, run: RunId) {
         self.table.remove_at(self.table.place(head.0), run);
         if self.table.len() == 0 {
@@ -140,7 +141,7 @@ impl Heads {
             self.next = Filter::new(self.table.len());
         }
         let runs = slab.len();
-        let end = runs.min(self.filled + LEAST_STEP.max(runs / STEPS));
+        let end = runs.min(self.filled + LEAST_STEP.max(runs.div_ceil(STEPS)));
         for run in self.filled..end {
             let run = slab.get(run as RunId).filter(|run| !run.blocks.is_empty());
             run.into_iter().for_each(|run| self.next.add(run.first));
@@ -301,7 +302,7 @@ mod tests {
                 if run % 1_000 == 999 {
                     let passes = |rng: &mut Rng| model.heads.may_contain(BlockHash(of(rng)));
                     let passed = (0..1_000).filter(|_| passes(&mut rng)).count();
-                    assert!(passed < 70, "{passed} of 1,000 pass with {run} runs");
+                    assert!(passed < 60, "{passed} of 1,000 pass with {run} runs");
                 }
             }
             model.check();

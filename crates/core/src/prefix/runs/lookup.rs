@@ -54,7 +54,7 @@ impl Runs {
         chain: &[BlockHash],
         mut visit: impl FnMut(u32, &EndpointSet),
     ) {
-        let Some(first) = self.heads.get(first, |at| self.is_head(at, first)) else { return };
+        let Some(first) = self.find_head(first) else { return };
         let (mut step, mut reach) = (self.step(first, chain, 0), Reach::default());
         for (length, endpoints) in step.run.parts.prefixes() {
             if step.is_passed_by(length) {

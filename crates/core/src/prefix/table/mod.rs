@@ -87,18 +87,9 @@ impl Table {
     /// What `confirm` answers to the value of `key`'s block. Computes in **O(1)**.
     #[inline]
     pub(super) fn get<T>(&self, key: u64, confirm: impl FnMut(u32) -> Option<T>) -> Option<T> {
-        self.get_at(self.place(key), confirm)
-    }
-
-    /// As [`get`](Self::get), under the key that belongs at `place`.
-    #[inline]
-    pub(super) fn get_at<T>(
-        &self,
-        place: Place,
-        confirm: impl FnMut(u32) -> Option<T>,
-    ) -> Option<T> {
-        let segment = self.segments.get(self.segment_of(place.0))?;
-        let (_, _, answer) = segment.find(place.0, confirm)?;
+        let Place(tag) = self.place(key);
+        let segment = self.segments.get(self.segment_of(tag))?;
+        let (_, _, answer) = segment.find(tag, confirm)?;
         Some(answer)
     }
 
@@ -109,7 +100,8 @@ impl Table {
         self.get_or_insert_at(place, value, |_| None::<()>);
     }
 
-    /// As [`get_at`](Self::get_at); without an answer, adds this value. Computes as an insertion.
+    /// As [`get`](Self::get) under the key that belongs at `place`; without an answer, adds this
+    /// value. Computes as an insertion.
     #[inline]
     pub(super) fn get_or_insert_at<T>(
         &mut self,

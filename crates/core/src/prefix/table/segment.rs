@@ -133,14 +133,12 @@ impl Segment {
     /// would end there. If the entry leaves a full line, the same applies there.
     #[inline(never)]
     fn refill(&mut self, mut line: usize) {
-        let mask = self.mask();
         let mut at = self.after(line);
         while at != line {
             let way = self.way(line, at);
             let here = &self.lines[at];
             let is_full = here.is_full();
-            let from_home = |tag: Tag| at.wrapping_sub(tag as usize) & mask;
-            let is_passed = |tag: &Tag| *tag != EMPTY && from_home(*tag) >= way;
+            let is_passed = |tag: &Tag| *tag != EMPTY && self.way(self.home(*tag), at) >= way;
             if let Some(slot) = here.tags.iter().position(is_passed) {
                 let (tag, value) = (here.tags[slot], here.values[slot]);
                 self.lines[line].set(SLOTS - 1, tag, value);
