@@ -2,7 +2,9 @@
 
 ``ranking.json`` is the load, with the simulator's figures. A test of ``slotwise-sim`` keeps them.
 Only the order is compared: the servers' speed, and so the value of a cached prefix, depends on what
-else the machine does.
+else the machine does. On a fast machine a prefix is worth less than the room that an answer of
+ordinary length takes, so the scheduler first has to learn that these answers have four tokens. The
+requests from which it learns are not counted.
 """
 
 import asyncio
@@ -17,8 +19,8 @@ from replicas import BLOCK_SIZE, BLOCKS, Replica
 
 LOAD: dict[str, Any] = json.loads(Path(__file__).with_name("ranking.json").read_text())
 
-#: Two runs on a busy machine differ by 3 points.
-NOISE = 0.03
+#: A third of the smallest margin seen, on idle cores and with both of them busy.
+MARGIN = 0.1
 
 
 def tokens(seed: str, count: int) -> list[int]:
@@ -28,7 +30,8 @@ def tokens(seed: str, count: int) -> list[int]:
 
 
 async def run(gateway: Gateway, salt: str) -> list[Answer]:
-    """Client ``c`` of ``n`` sends the requests ``c``, ``c + n``, ... one by one."""
+    """Client ``c`` of ``n`` sends the requests ``c``, ``c + n``, ... one by one. Returns the
+    answers that count."""
     groups: list[int] = LOAD["groups"]
 
     async def client(first: int) -> list[Answer]:
@@ -36,7 +39,9 @@ async def run(gateway: Gateway, salt: str) -> list[Answer]:
         for number in range(first, len(groups), LOAD["clients"]):
             prefix = tokens(f"{salt} {groups[number]}", LOAD["prefix_tokens"])
             prompt = prefix + tokens(f"{salt} own {number}", LOAD["own_tokens"])
-            answers.append(await gateway.send(completion("tiny", prompt, LOAD["answer_tokens"])))
+            answer = await gateway.send(completion("tiny", prompt, LOAD["answer_tokens"]))
+            if number >= LOAD["learning"]:
+                answers.append(answer)
         return answers
 
     runs = await asyncio.gather(*(client(first) for first in range(LOAD["clients"])))
@@ -63,5 +68,5 @@ def test_policies_rank_as_simulated(
     simulated: dict[str, float] = LOAD["cached_share"]
     with capsys.disabled():
         print(f"\ncached shares: {shares}; simulated: {simulated}")
-    assert simulated["slotwise"] > simulated["round-robin"]
-    assert shares["slotwise"] > shares["round-robin"] - NOISE
+    for found in (simulated, shares):
+        assert found["slotwise"] > found["round-robin"] + MARGIN

@@ -27,9 +27,11 @@ struct Load {
     prefix_tokens: u32,
     own_tokens: u32,
     answer_tokens: u32,
+    /// The first requests, from which a policy learns how short the answers are: not counted.
+    learning: usize,
     /// The group of each request: requests of a group share their prefix.
     groups: Vec<u32>,
-    /// The share of the prompt tokens that the simulated caches held, by policy.
+    /// The share of the other requests' prompt tokens that the simulated caches held, by policy.
     cached_share: BTreeMap<String, f64>,
 }
 
@@ -79,8 +81,9 @@ impl Load {
     fn simulated(&self, policy: &str) -> f64 {
         let kind = PolicyKind::named(policy).expect("known");
         let record = simulate(&self.trace(), &self.setup(), &kind);
-        let cached: u32 = record.requests.iter().map(|request| request.cached).sum();
-        let prompt = self.groups.len() as u32 * (self.prefix_tokens + self.own_tokens);
+        let counted = &record.requests[self.learning..];
+        let cached: u32 = counted.iter().map(|request| request.cached).sum();
+        let prompt = counted.len() as u32 * (self.prefix_tokens + self.own_tokens);
         (f64::from(cached) / f64::from(prompt) * 1e3).round() / 1e3
     }
 }
