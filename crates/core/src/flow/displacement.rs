@@ -105,13 +105,9 @@ impl<T> RequestQueue<T> {
     /// Adds to the plan the newest request of the band's flow that is farthest ahead, and ahead of
     /// `least`. Returns whether there was one.
     fn take_newest(&mut self, plan: &mut Plan, band: u32, least: Option<Virtual>) -> bool {
-        let flow = self.ledger.bands[band].ahead.first;
-        let spared = |(ahead, _): (Virtual, u64)| least.is_some_and(|least| !ahead <= least);
         let most = MOST_DISPLACED.min(self.limits().0.saturating_sub(self.undelivered.requests));
-        if flow == NONE
-            || plan.preemption_candidates.len() >= most
-            || spared(self.ledger.standings.key(flow))
-        {
+        let Some((flow, lead)) = self.ledger.farthest_ahead(band) else { return false };
+        if plan.preemption_candidates.len() >= most || least.is_some_and(|least| lead <= least) {
             return false;
         }
         let at = plan.losing.iter().position(|losing| losing.flow == flow).unwrap_or_else(|| {

@@ -53,7 +53,8 @@ pub(super) struct Band {
     /// At least the virtual time of the flow that was served last.
     pub(super) clock: Virtual,
     pub(super) flows: HashMap<u64, u32, KeyedState>,
-    /// Flows with waiting requests; the first is the one farthest ahead.
+    /// Flows with waiting requests, farthest ahead first. A place may be too early, never too late:
+    /// see [`farthest_ahead`](Ledger::farthest_ahead).
     pub(super) ahead: Heap,
     /// Idle flows; the first is the one to forget next.
     pub(super) idle: Heap,
@@ -174,18 +175,22 @@ impl Ledger {
         if flow.len == 0 || flow.weight.to_bits() != weight.to_bits() {
             note(&mut self.changed, (priority, flow.id), flow.len > 0, true);
         }
-        if flow.len > 0 {
-            self.standings.remove(&mut band.ahead, at);
-        } else if flow.elsewhere {
+        let waited = flow.len > 0;
+        if !waited && flow.elsewhere {
             self.absent -= 1;
-        } else {
+        } else if !waited {
             self.standings.remove(&mut band.idle, at);
             self.idle -= 1;
         }
         flow.weight = weight;
         flow.len += 1;
         flow.waiting += Virtual::from(charge);
-        self.standings.insert(&mut band.ahead, at, flow.ahead(self.fairness));
+        let standing = flow.ahead(self.fairness);
+        if !waited {
+            self.standings.insert(&mut band.ahead, at, standing);
+        } else if standing < self.standings.key(at) {
+            self.standings.rekey(&mut band.ahead, at, standing);
+        }
         band.sum.add(sum);
         at
     }
@@ -214,15 +219,28 @@ impl Ledger {
         band.sum.subtract(sum);
         flow.len -= 1;
         flow.waiting -= Virtual::from(charge);
-        if flow.len > 0 {
-            // A served flow keeps its lead: its waiting charge became service.
-            self.standings.rekey(&mut band.ahead, at, flow.ahead(self.fairness));
-        } else {
+        // A flow with waiting requests may keep a place that is now too early.
+        if flow.len == 0 {
             self.standings.remove(&mut band.ahead, at);
             note(&mut self.changed, (band.priority, flow.id), true, false);
             self.rest(at);
         }
         self.forget(now, number);
+    }
+
+    /// The flow with waiting requests that is farthest ahead in a band, and its lead. Moves flows
+    /// whose requests have left since they were placed; a [pretended](Self::pretend) lead counts.
+    pub(super) fn farthest_ahead(&mut self, band: u32) -> Option<(u32, Virtual)> {
+        let ahead = &mut self.bands[band].ahead;
+        while !ahead.is_empty() {
+            let at = ahead.first;
+            let (placed, standing) = (self.standings.key(at), self.flows[at].ahead(self.fairness));
+            if standing <= placed {
+                return Some((at, !placed.0));
+            }
+            self.standings.rekey(ahead, at, standing);
+        }
+        None
     }
 
     /// Corrects the charge of a finished request to its actual cost. Returns the flow if its turn
@@ -455,7 +473,7 @@ mod check {
                 assert_eq!(self.bands[flow.band].flows.get(&flow.id), Some(&at));
                 let rests = flow.len == 0 && !flow.elsewhere;
                 if flow.len > 0 {
-                    assert_eq!(self.standings.key(at), flow.ahead(self.fairness));
+                    assert!(self.standings.key(at) <= flow.ahead(self.fairness));
                 } else if rests {
                     assert_eq!(self.standings.key(at), (flow.served, flow.id));
                     assert!(flow.served > self.bands[flow.band].clock);
