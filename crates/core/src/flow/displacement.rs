@@ -122,7 +122,7 @@ impl<T> RequestQueue<T> {
         let request = &self.requests[losing.newest];
         plan.preemption_candidates.push(losing.newest);
         plan.freed.add(request.sum());
-        losing.newest = request.older;
+        losing.newest = self.queues.places.older(losing.newest);
         losing.charge += Virtual::from(request.charge);
         let lead = (losing.newest != NONE).then(|| self.ledger.lead_without(flow, losing.charge));
         self.ledger.pretend(flow, lead);

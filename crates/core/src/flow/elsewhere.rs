@@ -4,6 +4,7 @@
 //! flow that waits here can then see that it is ahead of one that only other gateways can serve.
 
 use super::fairness::Virtual;
+use super::heap::Heaps;
 use super::ledger::Ledger;
 use crate::time::{Instant, Seconds};
 

@@ -16,7 +16,7 @@ use hashbrown::HashMap;
 
 use super::config::Fairness;
 use super::fairness::Virtual;
-use super::heap::{Heap, HeapArena};
+use super::heap::{Heap, HeapArena, Heaps};
 use super::order::AgeClock;
 use super::slab::{NONE, Slab};
 use crate::prefix::keyed_state::KeyedState;

@@ -7,6 +7,7 @@
 //! | `config` | limits of the queue, and its policies |
 //! | `admission` | a request as it enters the queue, and its handle |
 //! | `order` | the rank of a request in its flow's queue |
+//! | `places` | the neighbours of a request in all orders |
 //! | `fairness` | the virtual time of a flow |
 //! | `ledger` | the service and the waiting requests of bands and flows |
 //! | `elsewhere` | service and waiting requests of flows at other gateways |
@@ -19,7 +20,7 @@
 //! | `shared` | what the queues of several gateways know of each other |
 //! | `displacement` | which requests are displaced when the queue is full |
 //!
-//! A request takes 120 bytes plus its payload. A flow with waiting requests or a lead takes about
+//! A request takes 112 bytes plus its payload. A flow with waiting requests or a lead takes about
 //! 150, each of its queues 76, and a queue for an endpoint about 30 more. Vectors double as they
 //! grow and keep their peak capacity.
 
@@ -40,6 +41,7 @@ mod model;
 mod model_tests;
 mod order;
 mod parked_work;
+mod places;
 mod queues;
 mod saturation;
 #[cfg(test)]
@@ -73,7 +75,7 @@ pub use usage_limit::{
 
 use active_bands::ActiveBands;
 use band_share::BandShare;
-use heap::{Heap, HeapArena};
+use heap::{Heap, Heaps};
 use ledger::Ledger;
 use order::Rank;
 use queues::Queues;
@@ -93,7 +95,6 @@ pub(crate) struct RequestQueue<T> {
     numbered: u64,
     sum: QueueTotals,
     requests: Slab<Request<T>>,
-    timeouts: HeapArena<(Instant, u64)>,
     /// The first is the request that expires next.
     expiring: Heap,
     ledger: Ledger,
@@ -118,9 +119,6 @@ struct Request<T> {
     queue: u32,
     /// Nanoseconds of its work on the endpoint that it was last parked for.
     parked_work: u64,
-    /// Neighbours in the flow's list, in order of arrival.
-    older: u32,
-    newer: u32,
     expires: bool,
 }
 
@@ -161,7 +159,6 @@ impl<T> RequestQueue<T> {
             numbered: 0,
             sum: QueueTotals::default(),
             requests: Slab::new(),
-            timeouts: HeapArena::new(),
             expiring: Heap::EMPTY,
             ledger: Ledger::new(config.fairness, hash_state, config.max_idle_flows),
             queues: Queues::new(hash_state),
@@ -202,22 +199,10 @@ impl<T> RequestQueue<T> {
         let weight = if weight.is_finite() && weight > 0.0 { weight } else { 1.0 };
         let id = self.config.fairness.flow(admission.flow);
         let charge = self.config.fairness.charge(service.unwrap_or(cost), weight);
-        let (older, newer) = (NONE, NONE);
         let expires = admission.expires.is_some();
         let enqueued = self.now;
         let (queue, parked_work) = (NONE, 0);
-        let request = Request {
-            what,
-            enqueued,
-            cost,
-            charge,
-            bytes,
-            queue,
-            parked_work,
-            older,
-            newer,
-            expires,
-        };
+        let request = Request { what, enqueued, cost, charge, bytes, queue, parked_work, expires };
         let sum = request.sum();
         let displaced = match self.make_room(priority, id, charge, sum) {
             Ok(displaced) => displaced,
@@ -229,14 +214,11 @@ impl<T> RequestQueue<T> {
         let rank = Rank::new(self.config.order, come, &admission, self.numbered);
         let index = self.requests.insert(request);
         let queue = self.queues.join(&self.ledger.flows, flow, index, rank);
-        let older = core::mem::replace(&mut self.ledger.flows[flow].newest, index);
-        let request = &mut self.requests[index];
-        (request.queue, request.older) = (queue, older);
-        if older != NONE {
-            self.requests[older].newer = index;
-        }
+        self.requests[index].queue = queue;
+        let places = &mut self.queues.places;
+        places.follow(&mut self.ledger.flows[flow].newest, index);
         if let Some(at) = admission.expires {
-            self.timeouts.insert(&mut self.expiring, index, (at, rank.number));
+            places.by_time().insert(&mut self.expiring, index, (at, rank.number));
         }
         self.sum.add(sum);
         for victim in displaced {
@@ -273,7 +255,7 @@ impl<T> RequestQueue<T> {
 
     /// When the next request expires.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        (!self.expiring.is_empty()).then(|| self.timeouts.key(self.expiring.first).0)
+        (!self.expiring.is_empty()).then(|| self.queues.places.expires(self.expiring.first))
     }
 
     /// The next candidate for dispatch, of the bands that may dispatch.
@@ -325,7 +307,7 @@ impl<T> RequestQueue<T> {
     pub(crate) fn park(&mut self, ticket: Ticket, slot: u32, work: Seconds) {
         let Some(index) = self.find(ticket) else { return };
         let request = &mut self.requests[index];
-        let (flow, rank) = (self.queues.flow_of(request.queue), self.queues.ranks.key(index));
+        let (flow, rank) = (self.queues.flow_of(request.queue), self.queues.places.rank(index));
         self.queues.leave(request.queue, index, request.parked_work);
         request.parked_work = work.to_nanos().min(MOST_PARKED_WORK);
         let work = request.parked_work;
@@ -460,7 +442,7 @@ impl<T> RequestQueue<T> {
     }
 
     fn ticket(&self, index: u32) -> Ticket {
-        Ticket { index, number: self.queues.ranks.key(index).number }
+        Ticket { index, number: self.queues.places.rank(index).number }
     }
 
     fn find(&self, ticket: Ticket) -> Option<u32> {
@@ -484,15 +466,10 @@ impl<T> RequestQueue<T> {
         if let Some(active_bands) = &mut self.active_bands {
             active_bands.record(self.now, self.ledger.priority_of(flow));
         }
-        match request.newer {
-            NONE => self.ledger.flows[flow].newest = request.older,
-            newer => self.requests[newer].older = request.older,
-        }
-        if request.older != NONE {
-            self.requests[request.older].newer = request.newer;
-        }
+        let places = &mut self.queues.places;
+        places.unfollow(&mut self.ledger.flows[flow].newest, index);
         if request.expires {
-            self.timeouts.remove(&mut self.expiring, index);
+            places.by_time().remove(&mut self.expiring, index);
         }
         self.queues.leave(request.queue, index, request.parked_work);
         self.ledger.leave(self.now, flow, request.charge, request.sum());

@@ -31,7 +31,7 @@ impl<T> RequestQueue<T> {
             }
         }
         assert_eq!(self.sum, sum);
-        assert_eq!(self.timeouts.members(self.expiring), expiring);
+        assert_eq!(self.queues.places.clone().by_time().members(self.expiring), expiring);
         self.queues.check(&self.ledger.flows, &queues);
         self.ledger.check(&flows);
         for (flow, requests) in flows {
@@ -40,7 +40,7 @@ impl<T> RequestQueue<T> {
             for _ in requests {
                 assert!(self.ticket(at).number < number, "older and older");
                 number = self.ticket(at).number;
-                at = self.requests[at].older;
+                at = self.queues.places.older(at);
             }
             assert_eq!(at, NONE);
         }

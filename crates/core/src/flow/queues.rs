@@ -17,9 +17,10 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::fairness::Virtual;
-use super::heap::{Heap, HeapArena};
+use super::heap::{Heap, HeapArena, Heaps};
 use super::ledger::Flow;
 use super::order::Rank;
+use super::places::Places;
 use super::slab::{NONE, Slab};
 use crate::prefix::keyed_state::KeyedState;
 
@@ -33,7 +34,7 @@ pub(super) struct Queues {
     /// By flow number.
     by_flow: Vec<FlowQueues>,
     /// Requests in queues.
-    pub(super) ranks: HeapArena<Rank>,
+    pub(super) places: Places,
     /// Queues in groups.
     queue_turns: HeapArena<Turn>,
     /// Open groups in bands.
@@ -126,7 +127,7 @@ impl Queues {
             groups: Slab::new(),
             queues: Slab::new(),
             by_flow: Vec::new(),
-            ranks: HeapArena::new(),
+            places: Places::default(),
             queue_turns: HeapArena::new(),
             group_turns: HeapArena::new(),
             waiters: HashMap::with_hasher(hash_state),
@@ -198,7 +199,7 @@ impl Queues {
         let number = queue;
         let queue = &mut self.queues[number];
         self.groups[queue.group].work -= work;
-        self.ranks.remove(&mut queue.requests, request);
+        self.places.by_rank().remove(&mut queue.requests, request);
         // The queue's true turn is now later than its entry, which is corrected when it comes
         // first.
         if queue.requests.is_empty() {
@@ -329,7 +330,7 @@ impl Queues {
     /// The true turn of a queue.
     fn turn(&self, flows: &Slab<Flow>, queue: u32) -> Turn {
         let queue = &self.queues[queue];
-        Turn { served: flows[queue.flow].served, rank: self.ranks.key(queue.requests.first) }
+        Turn { served: flows[queue.flow].served, rank: self.places.rank(queue.requests.first) }
     }
 
     /// Moves a queue to its true turn in its group.
@@ -374,7 +375,7 @@ impl Queues {
     fn append(&mut self, flows: &Slab<Flow>, number: u32, request: u32, rank: Rank) {
         let queue = &mut self.queues[number];
         let new = queue.requests.is_empty();
-        self.ranks.insert(&mut queue.requests, request, rank);
+        self.places.by_rank().insert(&mut queue.requests, request, rank);
         if queue.requests.first != request {
             return;
         }
@@ -508,8 +509,9 @@ mod check {
         ) {
             let mut groups: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
             let mut placed: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
+            let mut places = self.places.clone();
             for (number, queue) in self.queues.iter() {
-                assert_eq!(Some(&self.ranks.members(queue.requests)), waiting.get(&number));
+                assert_eq!(Some(&places.by_rank().members(queue.requests)), waiting.get(&number));
                 assert!(
                     self.queue_turns.key(number) <= self.turn(flows, number),
                     "none comes too late"
