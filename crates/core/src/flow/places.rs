@@ -15,7 +15,9 @@ use crate::time::Instant;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Places(Vec<Place>);
 
+/// In the order of their use: what a neighbour in the queue changes is in one cache line.
 #[derive(Clone, Copy, Debug)]
+#[repr(C)]
 struct Place {
     rank: Rank,
     in_queue: Links,
