@@ -8,6 +8,9 @@ use super::{Pool, Tie};
 use crate::cost::settle_speeds;
 use crate::time::Instant;
 
+/// In a pool of up to this many endpoints, bounds cost more than the weighing that they save.
+const WEIGHED_WHOLE: usize = 8;
+
 impl Pool {
     /// Updates the endpoints' learned speeds. Computes in **O(endpoints)**.
     pub(crate) fn settle(&mut self, now: Instant, learned: &LearnedMeans) {
@@ -37,6 +40,9 @@ impl Pool {
     /// Lets best cases follow their endpoints. Where they are no lower bounds at `now`, because
     /// external load may have become less, all are computed anew, in **O(endpoints)**.
     pub(crate) fn renew_bounds(&mut self, now: Instant, learned: &LearnedMeans) {
+        if self.len() <= WEIGHED_WHOLE {
+            return;
+        }
         self.renew_stale();
         if !self.forecast.holds(now, &self.reports, learned) {
             self.forecast(now, learned);
@@ -44,8 +50,12 @@ impl Pool {
     }
 
     /// The best cases of all endpoints for the search's lower bounds, if they are such at `now`.
+    /// `None` for a small pool.
     pub(crate) fn bounds_at(&self, now: Instant, learned: &LearnedMeans) -> Option<&Bounds> {
-        let holds = self.stale.is_empty() && self.forecast.holds(now, &self.reports, learned);
+        let is_small = self.len() <= WEIGHED_WHOLE;
+        let holds = !is_small
+            && self.stale.is_empty()
+            && self.forecast.holds(now, &self.reports, learned);
         holds.then_some(&self.bounds)
     }
 
