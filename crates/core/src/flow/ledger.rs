@@ -228,8 +228,11 @@ impl Ledger {
         self.forget(now, number);
     }
 
-    /// The flow with waiting requests that is farthest ahead in a band, and its lead. Moves flows
-    /// whose requests have left since they were placed; a [pretended](Self::pretend) lead counts.
+    /// The flow with waiting requests that is farthest ahead in a band, and its lead. A
+    /// [pretended](Self::pretend) lead counts.
+    ///
+    /// Moves flows whose requests have left since they were placed, one at most for each of these
+    /// requests. So it computes in amortized **O(log flows)**.
     pub(super) fn farthest_ahead(&mut self, band: u32) -> Option<(u32, Virtual)> {
         let ahead = &mut self.bands[band].ahead;
         while !ahead.is_empty() {
