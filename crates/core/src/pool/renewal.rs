@@ -53,9 +53,8 @@ impl Pool {
     /// `None` for a small pool.
     pub(crate) fn bounds_at(&self, now: Instant, learned: &LearnedMeans) -> Option<&Bounds> {
         let is_small = self.len() <= WEIGHED_WHOLE;
-        let holds = !is_small
-            && self.stale.is_empty()
-            && self.forecast.holds(now, &self.reports, learned);
+        let holds =
+            !is_small && self.stale.is_empty() && self.forecast.holds(now, &self.reports, learned);
         holds.then_some(&self.bounds)
     }
 
