@@ -9,10 +9,15 @@ from gateway import Answer, Gateway, completion, in_turns
 from replicas import BLOCK_SIZE, Replica
 
 REQUESTS = 60
+"""Requests that count."""
+LEARNING = 120
+"""Requests before these, from which the scheduler learns how short the answers are."""
 GROUPS = 16
 PREFIX = 48 * BLOCK_SIZE
 OWN = 64
 AT_ONCE = 4
+MARGIN = 0.1
+"""A third of the smallest margin seen, on idle cores and with both of them busy."""
 MODELS = ["tiny", "lora-a", "lora-b", "lora-c"]
 
 
@@ -22,7 +27,7 @@ def tokens(seed: str, count: int) -> list[int]:
     return [rng.randrange(7, 400) for _ in range(count)]
 
 
-async def run(gateway: Gateway, salt: str, requests: int = REQUESTS) -> list[Answer]:
+async def run(gateway: Gateway, salt: str, requests: int = LEARNING + REQUESTS) -> list[Answer]:
     """Sends requests in groups that share long prefixes, each group with one model or adapter."""
     rng = random.Random(7)
     groups = [rng.randrange(GROUPS) for _ in range(requests)]
@@ -68,13 +73,14 @@ def test_predictions_equal_reports_and_save_prefill(
             return turns, ours, gateway.stored_tokens
 
     turns, ours, stored = asyncio.run(both())
+    by_turns, by_cost = figures(turns[LEARNING:]), figures(ours[LEARNING:])
     with capsys.disabled():
-        print(f"\nround robin {figures(turns)}\nslotwise    {figures(ours)}, {stored} tokens stored")
+        print(f"\nround robin {by_turns}\nslotwise    {by_cost}, {stored} tokens stored")
         print(latency_error(ours))
     assert {answer.end for answer in turns + ours} == {"complete"}
     assert stored > 0, "the engines' KV events report their caches"
-    assert figures(ours)["predicted right"] >= 0.9
-    assert figures(ours)["cached share"] > figures(turns)["cached share"]
+    assert by_cost["predicted right"] >= 0.9
+    assert by_cost["cached share"] > by_turns["cached share"] + MARGIN
 
 
 def test_no_request_is_lost_before_its_first_byte(replicas: list[Replica]) -> None:
