@@ -5,6 +5,7 @@ import asyncio
 import importlib.util
 import json
 import math
+import random
 import sys
 import time
 from collections.abc import Callable
@@ -29,6 +30,9 @@ spec.loader.exec_module(example)
 MODEL = "tiny"
 PATH = "/v1/completions"
 SCRAPE_EVERY = 0.1
+MARGIN = 0.1
+"""By which cached shares differ at least: a third of the smallest difference seen, on idle cores
+and with both of them busy."""
 
 
 @dataclass
@@ -184,6 +188,12 @@ async def in_turns(
 
     await asyncio.gather(*(worker() for _ in range(at_once)))
     return [answer for answer in answers if answer is not None]
+
+
+def tokens(seed: str, count: int) -> list[int]:
+    """Ordinary tokens: ids below 7 are special, and the vocabulary has more than 400."""
+    rng = random.Random(seed)
+    return [rng.randrange(7, 400) for _ in range(count)]
 
 
 def completion(model: str, prompt: list[int], tokens: int) -> bytes:

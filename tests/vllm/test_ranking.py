@@ -9,24 +9,14 @@ requests from which it learns are not counted.
 
 import asyncio
 import json
-import random
 from pathlib import Path
 from typing import Any
 
 import pytest
-from gateway import Answer, Gateway, completion
+from gateway import MARGIN, Answer, Gateway, completion, tokens
 from replicas import BLOCK_SIZE, BLOCKS, Replica
 
 LOAD: dict[str, Any] = json.loads(Path(__file__).with_name("ranking.json").read_text())
-
-#: A third of the smallest margin seen, on idle cores and with both of them busy.
-MARGIN = 0.1
-
-
-def tokens(seed: str, count: int) -> list[int]:
-    """Ordinary tokens: ids below 7 are special, and the vocabulary has more than 400."""
-    rng = random.Random(seed)
-    return [rng.randrange(7, 400) for _ in range(count)]
 
 
 async def run(gateway: Gateway, salt: str) -> list[Answer]:

@@ -5,7 +5,7 @@ import random
 import statistics
 
 import pytest
-from gateway import Answer, Gateway, completion, in_turns
+from gateway import MARGIN, Answer, Gateway, completion, in_turns, tokens
 from replicas import BLOCK_SIZE, Replica
 
 REQUESTS = 60
@@ -16,15 +16,7 @@ GROUPS = 16
 PREFIX = 48 * BLOCK_SIZE
 OWN = 64
 AT_ONCE = 4
-MARGIN = 0.1
-"""A third of the smallest margin seen, on idle cores and with both of them busy."""
 MODELS = ["tiny", "lora-a", "lora-b", "lora-c"]
-
-
-def tokens(seed: str, count: int) -> list[int]:
-    """Ordinary tokens: ids below 7 are special, and the vocabulary has more than 400."""
-    rng = random.Random(seed)
-    return [rng.randrange(7, 400) for _ in range(count)]
 
 
 async def run(gateway: Gateway, salt: str, requests: int = LEARNING + REQUESTS) -> list[Answer]:

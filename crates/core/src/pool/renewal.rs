@@ -40,7 +40,7 @@ impl Pool {
     /// Lets best cases follow their endpoints. Where they are no lower bounds at `now`, because
     /// external load may have become less, all are computed anew, in **O(endpoints)**.
     pub(crate) fn renew_bounds(&mut self, now: Instant, learned: &LearnedMeans) {
-        if self.len() <= WEIGHED_WHOLE {
+        if !self.keeps_bounds() {
             return;
         }
         self.renew_stale();
@@ -52,10 +52,15 @@ impl Pool {
     /// The best cases of all endpoints for the search's lower bounds, if they are such at `now`.
     /// `None` for a small pool.
     pub(crate) fn bounds_at(&self, now: Instant, learned: &LearnedMeans) -> Option<&Bounds> {
-        let is_small = self.len() <= WEIGHED_WHOLE;
-        let holds =
-            !is_small && self.stale.is_empty() && self.forecast.holds(now, &self.reports, learned);
+        let holds = self.keeps_bounds()
+            && self.stale.is_empty()
+            && self.forecast.holds(now, &self.reports, learned);
         holds.then_some(&self.bounds)
+    }
+
+    /// Whether the pool is so large that bounds pay.
+    fn keeps_bounds(&self) -> bool {
+        self.len() > WEIGHED_WHOLE
     }
 
     /// Whether best cases count external load.
